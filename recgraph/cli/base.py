@@ -1,0 +1,41 @@
+"""What every command shares: the application, its two output channels, the common options.
+
+What a person or a script asked for goes to standard output; progress and notices go to standard
+error, so that ``--json`` leaves one JSON object on standard output and nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console, RenderableType
+
+app = typer.Typer(
+    name="recgraph",
+    help="Sales events in, recommendations out, as a graph you can see and walk.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, for scripts.")
+]
+
+
+def report(
+    summary: Mapping[str, Any],
+    *,
+    as_json: bool,
+    render: Callable[[Mapping[str, Any]], RenderableType],
+) -> None:
+    """Print a command's summary: as JSON for a script, rendered for a person."""
+    if as_json:
+        typer.echo(msgspec.json.encode(summary).decode())
+    else:
+        out.print(render(summary))

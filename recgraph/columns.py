@@ -1,0 +1,65 @@
+"""Every column name, once: what frames, Parquet files, exports and documents call their fields."""
+
+
+class Columns:
+    """Names of columns, grouped by the table they first appear in.
+
+    A name that two tables share (``user_id``) means the same thing in both.
+    """
+
+    # one event, as it arrived
+    EVENT_ID = "event_id"
+    USER_ID = "user_id"
+    PRODUCT_ID = "product_id"
+    QUANTITY = "quantity"
+    RATING = "rating"
+    OCCURRED_AT = "occurred_at"
+    INGESTED_AT = "ingested_at"
+
+    # where a message stood on its topic
+    TOPIC = "topic"
+    TOPIC_ID = "topic_id"
+    PARTITION = "partition"
+    OFFSET = "offset"
+
+    # why a message was turned away
+    REASON = "reason"
+    DETAIL = "detail"
+    RAW = "raw"
+
+    # one interaction, and the dense ids
+    ITEM_ID = "item_id"
+    USER_INDEX = "user_index"
+    ITEM_INDEX = "item_index"
+    LAST_AT = "last_at"
+    N_EVENTS = "n_events"
+
+    # factors and lists
+    INDEX = "index"
+    FACTORS = "factors"
+    RANK = "rank"
+    SCORE = "score"
+    ALS = "als"
+    SOURCE = "source"
+
+    # the graph
+    ID = "id"
+    SRC = "src"
+    DST = "dst"
+    KIND = "kind"
+    EXTERNAL_ID = "external_id"
+    BOUGHT_DEGREE = "bought_degree"
+    RECOMMENDED_DEGREE = "recommended_degree"
+    PAGERANK = "pagerank"
+
+    # the catalogue
+    TITLE = "title"
+    DEPARTMENT = "department"
+    BRAND = "brand"
+    CATEGORY = "category"
+
+    # neighbour lists of the published profiles
+    BOUGHT = "bought"
+    RECOMMENDED = "recommended"
+    BUYERS = "buyers"
+    RECOMMENDED_TO = "recommended_to"

@@ -1,0 +1,192 @@
+"""Every setting with its sentence, unit and range.
+
+A setting comes from the environment (``RECGRAPH_K=20``) or from ``recgraph.toml`` in the folder
+where the command runs (``k = 20``); the environment wins. A name that no setting has is refused,
+so that a typing error cannot pass for the default.
+"""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from recgraph.errors import ConfigError
+
+PREFIX = "RECGRAPH_"
+TOML_FILE = "recgraph.toml"
+
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+def _default_cache_dir() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "recgraph"
+
+
+class Settings(BaseSettings):
+    """All settings of recgraph; read them with `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        toml_file=TOML_FILE,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    # where things are kept
+    data_dir: AbsolutePath = Field(default=Path("data"), validate_default=True)
+    """Folder of everything recgraph keeps: event tables, generations, service data and logs."""
+    exports_dir: AbsolutePath = Field(default=Path("exports"), validate_default=True)
+    """Folder that `recgraph export` writes its CSV files into."""
+    cache_dir: AbsolutePath = Field(default_factory=_default_cache_dir, validate_default=True)
+    """Folder of downloaded jars; may be shared by several checkouts."""
+
+    # services
+    kafka_bootstrap: str | None = None
+    """Your own broker, as ``host:port[,host:port]``; unset, the embedded one is used."""
+    topic: str = Field(default="sales", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    """Topic that sale events arrive on."""
+    topic_partitions: int = Field(default=2, ge=1, le=10_000)
+    """Partitions of the topic when recgraph makes it."""
+    mongo_uri: SecretStr | None = None
+    """Your own MongoDB, as ``mongodb://...``; unset, the embedded server is used."""
+    mongo_database: str = Field(default="recgraph", pattern=r"^[A-Za-z0-9_-]{1,60}$")
+    """Database that generations are published to."""
+    service_timeout_s: float = Field(default=60.0, gt=0)
+    """Seconds an embedded service may take to come up, or a server to answer at first."""
+
+    # Spark
+    spark_master: str = "local[*]"
+    """Spark master URL."""
+    driver_memory: str = Field(default="2g", pattern=r"^[1-9][0-9]*[mg]$")
+    """Heap of the Spark driver, such as ``2g``; with a local master it does all the work."""
+    shuffle_partitions: int = Field(default=4, ge=1)
+    """Partitions after a Spark shuffle; two per core is a good start."""
+    graphframes_source: Literal["sedona-shaded", "official"] = "sedona-shaded"
+    """Artifact that carries the GraphFrames 0.9.2 classes (docs/adr/0001): ``sedona-shaded``
+    resolves on every mirror of the central repository, ``official`` needs one that has
+    io.graphframes."""
+
+    # events
+    max_message_bytes: int = Field(default=65_536, ge=256)
+    """A message larger than this is rejected, in bytes."""
+    max_id_length: int = Field(default=256, ge=1, le=1024)
+    """Longest user, product or event id, in characters."""
+    earliest_year: int = Field(default=1990, ge=1970)
+    """An event that occurred before this year is rejected: such clocks were never set."""
+    max_future_days: float = Field(default=2.0, ge=0)
+    """An event further in the future than this is rejected, in days after its arrival."""
+    max_events_per_batch: int = Field(default=500_000, ge=1)
+    """Messages that one micro-batch of ingest reads at most."""
+
+    # training
+    feedback: Literal["implicit", "explicit"] = "implicit"
+    """``implicit``: purchases, a count is a confidence. ``explicit``: ratings, to be predicted."""
+    n_factors: int = Field(default=64, ge=1, le=1024)
+    """Latent dimension of ALS."""
+    n_iterations: int = Field(default=10, ge=1, le=1000)
+    """Sweeps of ALS over users and items."""
+    regularization: float = Field(default=0.1, gt=0)
+    """Penalty on the factors; Spark multiplies it by the number of ratings (ALS-WR)."""
+    alpha: float = Field(default=10.0, gt=0)
+    """Implicit feedback: confidence = 1 + alpha * rating."""
+    seed: int = 42
+    """Seed of everything random: the same events give the same recommendations."""
+    min_user_items: int = Field(default=1, ge=1)
+    """A user with fewer distinct items is left out of training."""
+    min_item_users: int = Field(default=1, ge=1)
+    """An item with fewer distinct users is left out of training."""
+    test_days: float = Field(default=28.0, gt=0)
+    """Length of the held-out period in days; never more than a quarter of the whole span."""
+    k: int = Field(default=10, ge=1, le=1000)
+    """Length of each list of recommendations, and the k of the metrics."""
+    exclude_seen: bool = True
+    """Leave out of the lists what the user bought already."""
+    max_score_block_mb: int = Field(default=128, ge=1)
+    """Memory one Spark task may use for a block of scores, in MiB."""
+    max_neighbours: int = Field(default=500, ge=1, le=10_000)
+    """Neighbours of each kind that a published profile lists; the degrees still count all."""
+    keep_generations: int = Field(default=3, ge=1)
+    """Generations kept on disk and in MongoDB, the current one among them."""
+
+    # dashboard
+    host: str = "127.0.0.1"
+    """Address that the dashboard listens on."""
+    port: int = Field(default=8050, ge=0, le=65_535)
+    """Port of the dashboard; 0 takes a free one."""
+
+    @property
+    def generations_dir(self) -> Path:
+        """Folder of the generations, one folder each."""
+        return self.data_dir / "generations"
+
+    @property
+    def events_dir(self) -> Path:
+        """Delta table of accepted events."""
+        return self.data_dir / "events"
+
+    @property
+    def rejected_dir(self) -> Path:
+        """Delta table of rejected messages."""
+        return self.data_dir / "rejected"
+
+    @property
+    def catalogue_path(self) -> Path:
+        """Parquet file of product attributes."""
+        return self.data_dir / "catalogue.parquet"
+
+    @property
+    def services_dir(self) -> Path:
+        """Data, logs and pid files of the embedded services."""
+        return self.data_dir / "services"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order of the sources: arguments, environment, ``recgraph.toml``."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the arguments given, the environment and ``recgraph.toml``.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range, or a name is not a setting.
+    """
+    _refuse_unknown_variables()
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"])
+        found = "" if "uri" in name else f", found {first.get('input')!r}"
+        raise ConfigError(PREFIX + name.upper(), f"{first['msg']}{found}") from None
+    except ValueError as error:  # a TOML file that cannot be parsed
+        raise ConfigError(TOML_FILE, str(error)) from None
+
+
+def _refuse_unknown_variables() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for variable in sorted(os.environ):
+        if variable.startswith(PREFIX) and variable.upper() not in known:
+            close = difflib.get_close_matches(variable, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "unset it."
+            message = f"no setting has this name; {hint}"
+            raise ConfigError(variable, message)

@@ -1,0 +1,224 @@
+"""The folder of a generation: everything one training made, whole or not there at all.
+
+``generations/<id>/`` holds
+
+=====================  ==========================================================================
+``generation.json``    the `Manifest`; written last, so that a folder with one is complete
+``vertices/``          Parquet: id, kind, external_id, title, department, brand, category,
+                       bought_degree, recommended_degree, pagerank
+``edges/``             Parquet: src, dst, kind, rank, score, rating, source; sorted by src, rank
+``users/``             Parquet: `recgraph.ports.UserProfile` and user_index, a row a user
+``items/``             Parquet: `recgraph.ports.ItemProfile` and item_index, a row an item
+``user_factors/``      Parquet: index int32, factors list<float32>
+``item_factors.npy``   float32 ``(n_items, n_factors)``, to be memory-mapped
+=====================  ==========================================================================
+
+It is written under a temporary name and renamed, so that readers never see half of one.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import psutil
+
+from recgraph.errors import GenerationError
+
+MANIFEST = "generation.json"
+VERTICES = "vertices"
+EDGES = "edges"
+USERS = "users"
+ITEMS = "items"
+USER_FACTORS = "user_factors"
+ITEM_FACTORS = "item_factors.npy"
+
+_UNFINISHED = ".unfinished-"
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How much went into a generation and how much came out."""
+
+    events: int
+    """Events read, each identity once."""
+    duplicates: int
+    """Further events with an identity that was there before."""
+    conflicts: int
+    """Those of the duplicates whose content differs from the first."""
+    users: int
+    items: int
+    interactions: int
+    """Distinct (user, item) with a positive rating: the bought edges."""
+    density: float
+    """interactions / (users * items)."""
+    recommendations: int
+    """Rows of all lists together: the recommended edges."""
+    vertices: int
+    edges: int
+
+
+class RankingMetrics(msgspec.Struct, frozen=True):
+    """One recommender on one task, over the users of the test period."""
+
+    task: Literal["next_basket", "new_items"]
+    recommender: str
+    """``als``, ``popular`` or ``repeats`` (what the user bought most)."""
+    k: int
+    n_users: int
+    ndcg: float
+    recall: float
+    coverage: float
+    """Distinct items recommended / items known in training."""
+
+
+class ErrorMetrics(msgspec.Struct, frozen=True):
+    """One predictor's errors over the pairs of the test period."""
+
+    predictor: str
+    """``als``, or ``constant``: the best constant, or the training mean for explicit data."""
+    n_pairs: int
+    rmse: float
+    mae: float
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """What the evaluation model, trained on events before ``cut_at``, did on those after it."""
+
+    cut_at: datetime | None
+    """None when there was too little to hold anything back."""
+    test_days: float
+    ranking: list[RankingMetrics]
+    errors: list[ErrorMetrics]
+    note: str | None = None
+    """Why nothing was measured, when nothing was."""
+
+
+class Degrees(msgspec.Struct, frozen=True):
+    """Degree distributions over all items: ascending ``[degree, n_items]``, zero included."""
+
+    bought: list[tuple[int, int]]
+    recommended: list[tuple[int, int]]
+    coverage: float
+    """Share of the items that stand in at least one list."""
+    top_share: float
+    """Share of all recommended places that go to the most recommended 1 % of the items."""
+    gini: float
+    """Gini coefficient of the recommended degrees, 0 (even) to 1."""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a generation says of itself."""
+
+    id: str
+    created_at: datetime
+    status: Literal["complete", "rejected"]
+    feedback: Literal["implicit", "explicit"]
+    settings: dict[str, object]
+    """The training settings that made it."""
+    seen: dict[str, dict[str, int]]
+    """Which events it has seen: topic id -> partition -> next offset."""
+    events_version: int
+    """Version of the event table that it read."""
+    counts: Counts
+    metrics: Metrics
+    degrees: Degrees
+    departments: list[str]
+    """Departments of the recommended items, alphabetically."""
+    seconds: dict[str, float]
+    """Stage of the training -> seconds it took."""
+    reason: str | None = None
+    """Why it was rejected."""
+
+
+def new_id(now: datetime | None = None) -> str:
+    """Return a generation id that sorts by time, such as ``20261121-091500-3fa2``."""
+    now = now or datetime.now(UTC)
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+@contextmanager
+def open_new(root: Path, generation_id: str) -> Iterator[Path]:
+    """Give a folder to write a generation into; it gets its name when the block ends well.
+
+    The block must end by calling `write_manifest`. A block that fails leaves nothing behind; a
+    process that is killed leaves an unfinished folder that the next call removes.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(root)
+    unfinished = root / f"{_UNFINISHED}{generation_id}-{os.getpid()}"
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        read_manifest(unfinished)
+        unfinished.rename(root / generation_id)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def remove_unfinished(root: Path) -> None:
+    """Remove what trainings that were killed have left; those still running keep theirs."""
+    for folder in root.glob(f"{_UNFINISHED}*"):
+        pid = folder.name.rsplit("-", 1)[-1]
+        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``generation.json`` and force it to disk."""
+    with (folder / MANIFEST).open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a generation's folder.
+
+    Raises
+    ------
+    GenerationError
+        The folder has no manifest, or one that cannot be read.
+    """
+    try:
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        message = (
+            f"{folder} is no complete generation: it has no {MANIFEST}. "
+            "`recgraph generations list` shows the complete ones."
+        )
+        raise GenerationError(message) from None
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        message = f"{folder / MANIFEST} cannot be read: {error}. Train again: `recgraph train`."
+        raise GenerationError(message) from None
+
+
+def list_generations(root: Path) -> list[Manifest]:
+    """Return the manifests of all complete and rejected generations on disk, newest first."""
+    folders = (path.parent for path in root.glob(f"[!.]*/{MANIFEST}"))
+    return sorted(map(read_manifest, folders), key=lambda manifest: manifest.id, reverse=True)
+
+
+def resolve(root: Path, generation_id: str | None) -> Path:
+    """Return the folder of a generation, or of the newest complete one when none is named.
+
+    Raises
+    ------
+    GenerationError
+        There is no such generation.
+    """
+    if generation_id is not None:
+        if Path(generation_id).name != generation_id:
+            message = f"{generation_id!r} is no generation id; it looks like 20261121-091500-3fa2."
+            raise GenerationError(message)
+        read_manifest(root / generation_id)
+        return root / generation_id
+    for manifest in list_generations(root):
+        if manifest.status == "complete":
+            return root / manifest.id
+    message = f"no complete generation in {root}. Make one: `recgraph train`."
+    raise GenerationError(message)

@@ -1,0 +1,1 @@
+"""Clients of Kafka and MongoDB: the only folder that imports them."""
