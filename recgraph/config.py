@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     """Sweeps of ALS over users and items."""
     regularization: float = Field(default=0.1, gt=0)
     """Penalty on the factors; Spark multiplies it by the number of ratings (ALS-WR)."""
-    alpha: float = Field(default=10.0, gt=0)
+    alpha: float = Field(default=1.0, gt=0)
     """Implicit feedback: confidence = 1 + alpha * rating."""
     seed: int = 42
     """Seed of everything random: the same events give the same recommendations."""

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from recgraph import __version__
+from recgraph import __version__, logs
+from recgraph.cli import events, train  # noqa: F401
 from recgraph.cli.base import app, err
 from recgraph.errors import ConfigError, RecgraphError
 
@@ -33,6 +34,7 @@ def main() -> None:
     Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage or a wrong setting,
     130 interrupted.
     """
+    logs.configure()
     try:
         app()
     except RecgraphError as error:

@@ -1,0 +1,114 @@
+"""Store -> a Dash application, closed but for those who signed in.
+
+Each page is a module of `dashboards.pages` with a path, a name, ``layout(store, query)`` and
+``register(app, store)``. Pages are laid out anew at each visit; nothing is kept between requests.
+"""
+
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qsl
+
+from dash import MATCH, ClientsideFunction, Dash, Input, Output, State, set_props
+from flask import Flask
+
+from dashboards.auth import Links, protect
+from dashboards.headers import add_headers
+from dashboards.pages import degrees, network, overview, top, user
+from dashboards.parts import Child, link, notice
+from dashboards.shell import INDEX, navigation, shell
+from recgraph.errors import NotPublished, StoreError
+from recgraph.ports import Store
+
+PAGES: dict[str, ModuleType] = {page.PATH: page for page in (overview, network, degrees, top, user)}
+"""The pages, in the order of the navigation."""
+NAMES: dict[str, str] = {path: page.NAME for path, page in PAGES.items()}
+
+
+def create_app(store: Store, *, secret_key: bytes, links: Links, hosts: list[str]) -> Dash:
+    """Return the dashboard over a store.
+
+    Parameters
+    ----------
+    store
+        Where everything is read from.
+    secret_key
+        Signs the session cookies.
+    links
+        Where one-time sign-in links are redeemed.
+    hosts
+        Names that requests may call this server by.
+    """
+    server = Flask(__name__, static_folder=None)
+    protect(server, secret_key=secret_key, links=links, hosts=hosts)
+    app = Dash(
+        __name__,
+        server=server,  # type: ignore[arg-type]
+        title="recgraph",
+        update_title="",
+        serve_locally=True,
+        suppress_callback_exceptions=True,
+        assets_ignore=r"sign-in\.css|scheme\.js",
+        index_string=INDEX,
+        on_error=_explain_in_place,
+        enable_mcp=False,
+    )
+    app.layout = lambda: shell(NAMES)
+    _register_shell(app, store)
+    for page in PAGES.values():
+        page.register(app, store)
+    add_headers(server, app.csp_hashes())
+    return app
+
+
+def render(store: Store, path: str, search: str | None) -> list[Child]:
+    """Return what stands on a page; a store that has nothing to show is explained, not an error."""
+    page = PAGES.get(path)
+    if page is None:
+        return [notice("No such page", ["There is nothing here. ", link("To the overview", "/")])]
+    query = dict(parse_qsl((search or "").removeprefix("?"), keep_blank_values=True))
+    try:
+        children: list[Child] = page.layout(store, query)
+    except StoreError as error:
+        return [explain(error)]
+    return children
+
+
+def explain(error: StoreError) -> Child:
+    """Return what a store error means for a reader, and the commands that help."""
+    if isinstance(error, NotPublished):
+        text = "The pages show the current generation: train one and publish it, then reload."
+        return notice("Nothing is published yet", text, "recgraph train", "recgraph publish")
+    text = "MongoDB does not answer. Nothing is lost: start it, or look what it says, then reload."
+    return notice("The store is away", text, "recgraph services", "recgraph up")
+
+
+def _explain_in_place(error: Exception) -> None:
+    if not isinstance(error, StoreError):
+        raise error
+    set_props("notice", {"children": explain(error)})
+
+
+def _register_shell(app: Dash, store: Store) -> None:
+    @app.callback(
+        Output("main", "children"),
+        Output("nav", "children"),
+        Output("title", "data"),
+        Output("notice", "children"),
+        Input("url", "pathname"),
+        Input("url", "search"),
+    )
+    def show_page(path: str | None, search: str | None) -> tuple[Any, ...]:
+        path = path or "/"
+        title = f"{NAMES.get(path, 'Not found')} · recgraph"
+        return render(store, path, search), navigation(NAMES, path), title, None
+
+    app.clientside_callback(
+        ClientsideFunction("recgraph", "arrive"), Input("title", "data"), prevent_initial_call=True
+    )
+    app.clientside_callback(
+        ClientsideFunction("recgraph", "themed_figure"),
+        Output({"type": "figure", "name": MATCH}, "figure"),
+        Input({"type": "figure-data", "name": MATCH}, "data"),
+        Input("scheme", "computedColorScheme"),
+        State("templates", "data"),
+    )

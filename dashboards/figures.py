@@ -1,0 +1,165 @@
+"""Published numbers -> Plotly figures, without colours of a scheme: the browser adds those."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from dashboards.palette import BOUGHT, NEUTRAL, RECOMMENDED
+from dashboards.text import RECOMMENDERS, TASKS, name_of, plotly_text, shorten
+from recgraph.generations import RankingMetrics
+from recgraph.ports import ItemProfile
+
+CONFIG: Any = {"displayModeBar": False, "responsive": True}
+"""Configuration of every graph: nothing but the figure."""
+
+Distribution = Sequence[tuple[int, int]]
+
+
+def ranking_figure(ranking: Sequence[RankingMetrics]) -> go.Figure:
+    """Return recall at k, a panel a task and a bar a recommender, the model highlighted."""
+    tasks = [task for task in TASKS if any(row.task == task for row in ranking)]
+    titles = [TASKS[task] for task in tasks]
+    figure = make_subplots(
+        rows=max(len(tasks), 1),
+        cols=1,
+        subplot_titles=titles,
+        vertical_spacing=0.16,
+        row_heights=[sum(row.task == task for row in ranking) for task in tasks] or None,
+    )
+    for position, task in enumerate(tasks, start=1):
+        rows = sorted((row for row in ranking if row.task == task), key=lambda row: row.recall)
+        colours = [RECOMMENDED if row.recommender == "als" else NEUTRAL for row in rows]
+        bars = go.Bar(
+            x=np.array([100 * row.recall for row in rows]),
+            y=[RECOMMENDERS.get(row.recommender, row.recommender) for row in rows],
+            orientation="h",
+            marker={"color": colours, "cornerradius": 3},
+            texttemplate="%{x:.1f} %",
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.2f} %<extra></extra>",
+        )
+        figure.add_trace(bars, row=position, col=1)
+    figure.update_annotations(x=0, xanchor="left", font={"size": 13})
+    figure.update_xaxes(rangemode="tozero", showticklabels=False, showgrid=False, zeroline=False)
+    figure.update_yaxes(ticksuffix="  ", showgrid=False)
+    return _calm(figure, height=70 * len(tasks) + 32 * len(ranking), margin={"t": 28, "r": 56})
+
+
+def ccdf_figure(bought: Distribution, recommended: Distribution) -> go.Figure:
+    """Return the share of products with at least so many users, bought beside recommended."""
+    figure = go.Figure()
+    for name, distribution, colour, dash in _both(bought, recommended):
+        degrees, shares = ccdf(distribution)
+        line = go.Scatter(
+            x=degrees,
+            y=shares,
+            name=name,
+            mode="lines",
+            line={"color": colour, "dash": dash, "width": 2.5, "shape": "vh"},
+            hovertemplate="%{y:.3%} of the products: %{x:,} users or more<extra>"
+            + name
+            + "</extra>",
+        )
+        figure.add_trace(line)
+    figure.update_xaxes(type="log", title="users, at least", dtick=1, tickformat=",")
+    figure.update_yaxes(type="log", title="share of all products", dtick=1, tickformat=".3~p")
+    return _calm(figure, height=380, legend=_LEGEND_ON_TOP)
+
+
+def histogram_figure(bought: Distribution, recommended: Distribution) -> go.Figure:
+    """Return how many products have 0, 1, 2-3, 4-7, ... users, bought beside recommended."""
+    figure = go.Figure()
+    longest = max((degree for degree, _ in [*bought, *recommended]), default=0)
+    for name, distribution, colour, _ in _both(bought, recommended):
+        labels, counts = binned(distribution, longest)
+        bars = go.Bar(
+            x=labels,
+            y=counts,
+            name=name,
+            marker={"color": colour, "cornerradius": 2},
+            hovertemplate="%{y:,} products: %{x} users<extra>" + name + "</extra>",
+        )
+        figure.add_trace(bars)
+    figure.update_traces(marker_pattern_shape="/", selector={"name": "Recommended"})
+    figure.update_xaxes(title="users", type="category")
+    figure.update_yaxes(title="products", type="log", dtick=1, tickformat=",")
+    return _calm(figure, height=380, legend=_LEGEND_ON_TOP, barmode="group", bargap=0.25)
+
+
+def top_figure(items: Sequence[ItemProfile]) -> go.Figure:
+    """Return in how many lists each product stands, the most recommended on top."""
+    names = [plotly_text(shorten(name_of(item.title, item.item_id), 28)) for item in items]
+    bars = go.Bar(
+        x=np.array([item.recommended_degree for item in items], dtype=np.int64),
+        y=np.arange(len(items)),
+        orientation="h",
+        marker={"color": RECOMMENDED, "cornerradius": 3},
+        texttemplate="%{x:,}",
+        textposition="outside",
+        cliponaxis=False,
+        customdata=names,
+        hovertemplate="%{customdata}: in %{x:,} lists<extra></extra>",
+    )
+    figure = go.Figure(bars)
+    figure.update_yaxes(
+        tickvals=np.arange(len(items)),
+        ticktext=names,
+        autorange="reversed",
+        ticksuffix="  ",
+        showgrid=False,
+        tickfont={"size": 12},
+    )
+    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, rangemode="tozero")
+    return _calm(figure, height=60 + 26 * max(len(items), 1), margin={"r": 56}, bargap=0.3)
+
+
+def ccdf(distribution: Distribution) -> tuple[np.ndarray, np.ndarray]:
+    """Return degrees >= 1 ascending, and the share of all products with at least each degree."""
+    if not distribution:
+        return np.empty(0, dtype=np.int64), np.empty(0)
+    degrees, counts = np.array(sorted(distribution), dtype=np.int64).T
+    at_least = counts[::-1].cumsum()[::-1] / counts.sum()
+    return degrees[degrees > 0], at_least[degrees > 0]
+
+
+def binned(distribution: Distribution, longest: int) -> tuple[list[str], np.ndarray]:
+    """Return bins 0, 1, 2-3, 4-7, ... up to ``longest``, and how many products fall into each."""
+    n_bins = 1 + int(longest).bit_length()
+    counts = np.zeros(n_bins, dtype=np.int64)
+    for degree, n_items in distribution:
+        counts[int(degree).bit_length()] += n_items
+    ranges = [(2 ** (b - 1), 2**b - 1) for b in range(1, n_bins)]
+    labels = [f"{low:,}–{high:,}" if high > low else f"{low:,}" for low, high in ranges]  # noqa: RUF001
+    return ["0", *labels], counts
+
+
+def _both(
+    bought: Distribution, recommended: Distribution
+) -> list[tuple[str, Distribution, str, str]]:
+    return [
+        ("Bought", bought, BOUGHT, "solid"),
+        ("Recommended", recommended, RECOMMENDED, "dash"),
+    ]
+
+
+_LEGEND_ON_TOP = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+
+
+def _calm(
+    figure: go.Figure, *, height: int, margin: dict[str, int] | None = None, **layout: Any
+) -> go.Figure:
+    around = {"l": 8, "r": 8, "t": 8, "b": 8} | (margin or {})
+    showlegend = "legend" in layout
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin=around,
+        showlegend=showlegend,
+        dragmode=False,
+        **layout,
+    )
+    return figure

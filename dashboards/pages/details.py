@@ -1,0 +1,88 @@
+"""What is known of one vertex, for the panel beside the network."""
+
+from dash import html
+
+from dashboards.parts import Child, link, url, vertex_link
+from dashboards.text import name_of, number
+from recgraph.graph import Profile, vertex_id
+from recgraph.ports import ItemProfile, UserProfile
+
+N_LISTED = 10
+"""Rows of each list in the panel."""
+
+
+def details(profile: Profile) -> list[Child]:
+    """Return the panel's content."""
+    return _user(profile) if isinstance(profile, UserProfile) else _item(profile)
+
+
+def _user(user: UserProfile) -> list[Child]:
+    recommended = [
+        [
+            f"{row.rank}. ",
+            vertex_link("item", row.item_id, name_of(row.title, row.item_id)),
+            html.Span(f"{row.score:.3f}", className="amount"),
+        ]
+        for row in user.recommended[:N_LISTED]
+    ]
+    bought = [
+        [
+            vertex_link("item", row.item_id, name_of(row.title, row.item_id)),
+            html.Span(f"{number(row.n_events)} times", className="amount"),
+        ]
+        for row in user.bought[:N_LISTED]
+    ]
+    return [
+        html.P("User", className="kind user"),
+        html.H2(user.user_id),
+        html.P(link("Open the user's page", url("/user", id=user.user_id))),
+        _facts(user),
+        *_listed("Recommended, with score", recommended, user.recommended_degree),
+        *_listed("Bought", bought, user.bought_degree),
+    ]
+
+
+def _item(item: ItemProfile) -> list[Child]:
+    recommended = [
+        [
+            f"rank {row.rank} for ",
+            vertex_link("user", row.user_id, row.user_id),
+            html.Span(f"{row.score:.3f}", className="amount"),
+        ]
+        for row in item.recommended_to[:N_LISTED]
+    ]
+    buyers = [
+        [
+            vertex_link("user", row.user_id, row.user_id),
+            html.Span(f"{row.rating:g}", className="amount"),
+        ]
+        for row in item.buyers[:N_LISTED]
+    ]
+    about = [text for text in (item.department, item.brand, item.category) if text]
+    start = url("/network", vertex=vertex_id("item", item.item_id))
+    return [
+        html.P("Product", className="kind item"),
+        html.H2(name_of(item.title, item.item_id)),
+        html.P(" · ".join([item.item_id, *about]), className="hint"),
+        html.P(link("Start from here", start)),
+        _facts(item),
+        *_listed("In the lists of, with score", recommended, item.recommended_degree),
+        *_listed("Bought by, with rating", buyers, item.bought_degree),
+    ]
+
+
+def _facts(profile: Profile) -> Child:
+    facts = {
+        "Bought": number(profile.bought_degree),
+        "Recommended": number(profile.recommended_degree),
+        "PageRank": number(profile.pagerank, 2),
+    }
+    pairs = [html.Div([html.Dt(name), html.Dd(value)]) for name, value in facts.items()]
+    return html.Dl(pairs, className="facts")
+
+
+def _listed(title: str, rows: list[list[Child]], degree: int) -> list[Child]:
+    if not rows:
+        return []
+    more = f" ({number(len(rows))} of {number(degree)})" if degree > len(rows) else ""
+    return [html.H3(title + more), html.Ul([html.Li(row) for row in rows], className="rows")]

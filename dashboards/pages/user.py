@@ -1,0 +1,168 @@
+"""User: what somebody bought, what is recommended to them, and from which part of the model."""
+
+from collections.abc import Mapping
+
+import dash_mantine_components as dmc
+from dash import Dash, Input, Output, State, html
+from dash.exceptions import PreventUpdate
+
+from dashboards.parts import (
+    Child,
+    aria,
+    card,
+    link,
+    notice,
+    page,
+    stat,
+    stats,
+    table,
+    url,
+    user_link,
+    vertex_link,
+)
+from dashboards.text import SOURCES, ago, name_of, number
+from recgraph.graph import vertex_id
+from recgraph.ports import Bought, Recommended, Store, UserProfile
+
+PATH = "/user"
+NAME = "User"
+
+MAX_ID_LENGTH = 1024
+"""No id is longer (the bound of ``Settings.max_id_length``); a longer text is cut."""
+N_BOUGHT = 50
+"""Purchases that the page lists."""
+N_POPULAR = 10
+"""Products that an unknown user gets."""
+N_EXAMPLES = 5
+"""Users that the empty page offers."""
+
+
+def layout(store: Store, query: Mapping[str, str]) -> list[Child]:
+    """Return the page, for the user in the query."""
+    user_id = query.get("id", "")[:MAX_ID_LENGTH]
+    lead = "Look a user up by id."
+    if not user_id.strip():
+        return page("User", lead, _form(""), _examples(store))
+    user = store.user(user_id)
+    if user is None:
+        return page("User", lead, _form(user_id), *_unknown(store, user_id))
+    return page("User", lead, _form(user_id), *_known(user))
+
+
+def register(app: Dash, store: Store) -> None:
+    """Looking somebody up leads to their own address."""
+    del store
+
+    @app.callback(
+        Output("url", "search", allow_duplicate=True),
+        Input("user-find", "n_clicks"),
+        Input("user-id", "n_submit"),
+        State("user-id", "value"),
+        prevent_initial_call=True,
+    )
+    def find(n_clicks: int | None, n_submit: int | None, user_id: str | None) -> str:
+        if not (n_clicks or n_submit):
+            raise PreventUpdate
+        return url("", id=user_id) if user_id else ""
+
+
+def _form(user_id: str) -> Child:
+    field = dmc.TextInput(
+        id="user-id",
+        label="User id",
+        value=user_id,
+        placeholder="such as 1364",
+        className="grow",
+    )
+    return html.Div([field, dmc.Button("Look up", id="user-find")], className="form", role="search")
+
+
+def _examples(store: Store) -> Child:
+    most = store.top_recommended(1)
+    item = store.item(most[0].item_id) if most else None
+    if item is None:
+        return notice("Nobody to show", "The current generation has no lists.")
+    users = [row.user_id for row in item.recommended_to[:N_EXAMPLES]]
+    offers: list[Child] = [html.Li(user_link(user_id)) for user_id in users]
+    return card("Some to begin with", html.Ul(offers, className="chips"))
+
+
+def _unknown(store: Store, user_id: str) -> list[Child]:
+    text: Child = [
+        "The current generation knows no user ",
+        html.Code(user_id),
+        ". They bought nothing yet, or only after the last training, so they get the popular list.",
+    ]
+    rows = [
+        [
+            number(rank),
+            vertex_link("item", item.item_id, name_of(item.title, item.item_id)),
+            item.department or "",
+            number(item.bought_degree),
+        ]
+        for rank, item in enumerate(store.popular(N_POPULAR), start=1)
+    ]
+    heads = ["Rank", "Product", "Department", "Buyers"]
+    listed = table("The popular list", heads, rows, n_texts=3)
+    return [notice("Unknown user", text), card("The popular list", listed)]
+
+
+def _known(user: UserProfile) -> list[Child]:
+    title = html.H2(["User ", html.Span(user.user_id, className="id")], className="subject")
+    numbers = stats(
+        stat("Products bought", number(user.bought_degree)),
+        stat("Products recommended", number(user.recommended_degree)),
+        stat("PageRank", number(user.pagerank, 2)),
+    )
+    to_graph = html.P(
+        link("See the neighbourhood", url("/network", vertex=vertex_id("user", user.user_id)))
+    )
+    return [title, numbers, to_graph, _recommended(user), _bought(user)]
+
+
+def _recommended(user: UserProfile) -> Child:
+    if not user.recommended:
+        return notice("Nothing is recommended", "No product was left after what was bought.")
+    best = max(row.score for row in user.recommended)
+    rows = [_recommended_row(user.user_id, row, best) for row in user.recommended]
+    heads = ["Rank", "Product", "Department", "Source", "Score", ""]
+    hint = "The list is ordered by score: unitless, not a probability."
+    listed = table("Recommended to this user", heads, rows, n_texts=4)
+    return card("Recommended", listed, hint=hint)
+
+
+def _recommended_row(user_id: str, row: Recommended, best: float) -> list[Child]:
+    why = url("/network", vertex=vertex_id("user", user_id), why=vertex_id("item", row.item_id))
+    parts = " + ".join(f"{name} {value:.3f}" for name, value in row.parts.items())
+    width = f"{100 * max(row.score, 0) / best:.0f}%" if best > 0 else "0"
+    score = html.Span(
+        [html.Span(className="bar", style={"width": width}), html.Span(f"{row.score:.3f}")],
+        className="score",
+        title=parts,
+    )
+    return [
+        number(row.rank),
+        vertex_link("item", row.item_id, name_of(row.title, row.item_id)),
+        row.department or "",
+        html.Span(SOURCES.get(row.source, row.source), className="badge"),
+        score,
+        link("Why?", why, **aria(label=f"Why {name_of(row.title, row.item_id)}?")),
+    ]
+
+
+def _bought(user: UserProfile) -> Child:
+    rows = [_bought_row(row) for row in user.bought[:N_BOUGHT]]
+    heads = ["Product", "Department", "Times", "Last bought"]
+    hint = f"Showing {number(len(rows))} of {number(user.bought_degree)}, the strongest first."
+    return card("Bought", table("Bought by this user", heads, rows, n_texts=2), hint=hint)
+
+
+def _bought_row(row: Bought) -> list[Child]:
+    return [
+        vertex_link("item", row.item_id, name_of(row.title, row.item_id)),
+        row.department or "",
+        number(row.n_events),
+        html.Time(
+            f"{row.last_at:%Y-%m-%d}", dateTime=row.last_at.isoformat(), title=ago(row.last_at)
+        ),
+    ]

@@ -1,0 +1,317 @@
+"""The shell: reads settings, calls the rooms in order; no logic of its own.
+
+Everything that Spark does is started here, by one of two jobs: `ingest` (topic -> event table)
+and `train` (event table -> one generation). Each takes an open session, so that one process may
+run both.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import structlog
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from recgraph import events, generations, jars
+from recgraph.columns import Columns as C
+from recgraph.config import Settings
+from recgraph.errors import NoInteractionsError, ServiceError
+from recgraph.generations import Counts, Manifest, Metrics
+from recgraph.ports import Progress
+from recgraph.spark import events as spark_events
+from recgraph.spark import graph as spark_graph
+from recgraph.spark import recommend
+from recgraph.spark.events import BatchCounts, Tables
+from recgraph.spark.interactions import (
+    EventCounts,
+    count_events,
+    distinct_events,
+    drop_rare,
+    interactions_from_events,
+)
+from recgraph.spark.model import Factors, Indexed, fit_als, index_interactions
+from recgraph.spark.scratch import materialize
+from recgraph.spark.session import open_session
+from recgraph.split import cut_time
+from recgraph.stages import Stages
+
+log = structlog.get_logger()
+
+OnProgress = Callable[[BatchCounts, Progress], None]
+
+_APP_ID = "recgraph-app-id"
+_POLL_S = 0.5
+_TRAINING_SETTINGS = (
+    "n_factors", "n_iterations", "regularization", "alpha", "seed", "min_user_items",
+    "min_item_users", "test_days", "k", "exclude_seen",
+)  # fmt: skip
+
+
+def tables_of(settings: Settings) -> Tables:
+    """Where the event tables are."""
+    return Tables(settings.events_dir, settings.rejected_dir)
+
+
+@contextmanager
+def open_spark(settings: Settings, stages: Stages) -> Iterator[SparkSession]:
+    """Give a Spark session with the pinned jars, downloaded when they are not there yet."""
+    with ExitStack() as stack:
+        with stages("spark", "starting Spark"):
+            spark = stack.enter_context(open_session(settings, jars.spark_jars(settings)))
+        yield spark
+
+
+# --- ingest -------------------------------------------------------------------------------------
+
+
+def ingest(
+    spark: SparkSession,
+    settings: Settings,
+    *,
+    bootstrap: str,
+    topic_id: str,
+    once: bool,
+    stop: threading.Event,
+    on_progress: OnProgress = lambda batch, progress: None,
+) -> Progress:
+    """Move the messages of the topic into the event tables; say how far that has come.
+
+    Parameters
+    ----------
+    bootstrap, topic_id
+        The broker, and the UUID of ``settings.topic`` there.
+    once
+        End when all that is there is in; else go on until ``stop`` is set.
+    on_progress
+        Called after each batch.
+
+    Raises
+    ------
+    ServiceError
+        The stream broke; what was read stays, and the next start goes on from there.
+    """
+    tables = tables_of(settings)
+    spark_events.create_tables(spark, tables)
+    checkpoint = settings.data_dir / "checkpoints" / f"{settings.topic}-{topic_id}"
+    offsets = _starting_offsets(spark, tables, settings.topic, topic_id, checkpoint)
+    app_id = _app_id(checkpoint)
+    limits = events.limits_from_settings(settings)
+
+    def handle(messages: DataFrame, batch_id: int) -> None:
+        parsed = spark_events.parse_messages(messages, limits, {settings.topic: topic_id}).persist()
+        try:
+            batch = spark_events.write_batch(parsed, batch_id, tables=tables, app_id=app_id)
+        finally:
+            parsed.unpersist()
+        on_progress(batch, read_progress(spark, tables))
+
+    messages = _read_topic(spark, settings, bootstrap, offsets)
+    query = spark_events.start_query(messages, handle, checkpoint=checkpoint, once=once)
+    try:
+        while not query.awaitTermination(_POLL_S):  # type: ignore[arg-type]
+            if stop.is_set():
+                query.stop()
+    except StreamingQueryException as error:
+        cause = str(error).splitlines()[0]
+        message = f"ingest stopped: {cause} Nothing is lost; start it again to go on."
+        raise ServiceError(message) from error
+    return read_progress(spark, tables)
+
+
+def _read_topic(spark: SparkSession, settings: Settings, bootstrap: str, offsets: str) -> DataFrame:
+    """The stream of raw messages."""
+    options = {
+        "kafka.bootstrap.servers": bootstrap,
+        "subscribe": settings.topic,
+        "startingOffsets": offsets,
+        "failOnDataLoss": "true",
+        "maxOffsetsPerTrigger": str(settings.max_events_per_batch),
+    }
+    return spark.readStream.format("kafka").options(**options).load()
+
+
+def _starting_offsets(
+    spark: SparkSession, tables: Tables, topic: str, topic_id: str, checkpoint: Path
+) -> str:
+    """Where a stream without a checkpoint begins: behind what the event table has of the topic.
+
+    With a checkpoint Spark ignores it.
+    """
+    if checkpoint.exists():
+        return "earliest"
+    seen = spark_events.seen_offsets(spark_events.read_events(spark, tables)).get(topic_id)
+    if seen is None:
+        return "earliest"
+    log.warning("checkpoint is gone; going on from the offsets in the event table", offsets=seen)
+    return orjson.dumps({topic: seen}).decode()
+
+
+def _app_id(checkpoint: Path) -> str:
+    """The id that the numbers of this checkpoint's batches belong to; it lives and dies with it."""
+    path = checkpoint / _APP_ID
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(secrets.token_hex(8))
+    return path.read_text()
+
+
+def read_progress(spark: SparkSession, tables: Tables) -> Progress:
+    """How far ingest has come; copies of an event count as often as they are there."""
+    accepted = spark_events.read_events(spark, tables)
+    last = accepted.agg(F.max(C.OCCURRED_AT).alias("last")).first()
+    assert last is not None  # an aggregate without groups has one row
+    return Progress(
+        accepted=accepted.count(),
+        rejected=spark_events.read_rejected(spark, tables).count(),
+        last_occurred_at=last["last"].replace(tzinfo=UTC) if last["last"] else None,
+        updated_at=datetime.now(UTC),
+    )
+
+
+# --- train --------------------------------------------------------------------------------------
+
+
+def train(spark: SparkSession, settings: Settings, stages: Stages) -> Manifest:
+    """One complete generation on disk, from all events that are in the event table now.
+
+    Raises
+    ------
+    NoInteractionsError
+        There are no events, or none is left to train on.
+    """
+    tables = tables_of(settings)
+    if not (settings.events_dir / "_delta_log").exists():
+        message = (
+            f"there are no events in {settings.events_dir}. Send some and take them in: "
+            "`recgraph replay FILE`, then `recgraph ingest --once`."
+        )
+        raise NoInteractionsError(message)
+    version = spark_events.table_version(spark, tables.events)
+    with stages("read", "reading events"):
+        table = spark_events.read_events(spark, tables, version)
+        seen = spark_events.seen_offsets(table)
+        found = materialize(distinct_events(table))
+        counted = count_events(found)
+    with stages("evaluate", "training the evaluation model"):
+        measured = _evaluate(spark, found, settings)
+    with stages("interactions", "counting who bought what"):
+        indexed = index_interactions(_interactions(found, settings))
+    with stages("fit", f"fitting ALS to {indexed.n_interactions:,} interactions"):
+        factors = fit_als(indexed, settings)
+    with stages("recommend", f"choosing the top {settings.k} for {indexed.n_users:,} users"):
+        lists = recommend.recommend_top_k(factors, indexed, settings)
+    with stages("graph", "building the graph"):
+        catalogue = _read_catalogue(spark, settings)
+        graph = spark_graph.build_graph(indexed, lists, catalogue)
+        degrees = spark_graph.degrees_of_items(graph)
+    generation_id = generations.new_id()
+    with generations.open_new(settings.generations_dir, generation_id) as folder:
+        with stages("write", "writing the generation"):
+            _write_generation(folder, graph, factors, settings)
+            departments = spark_graph.departments_recommended(graph)
+        manifest = Manifest(
+            id=generation_id,
+            created_at=datetime.now(UTC),
+            status="complete",
+            feedback=settings.feedback,
+            settings={name: getattr(settings, name) for name in _TRAINING_SETTINGS},
+            seen=seen,
+            events_version=version,
+            counts=_counts(counted, indexed, lists.count()),
+            metrics=measured,
+            degrees=degrees,
+            departments=departments,
+            seconds=stages.seconds,
+        )
+        generations.write_manifest(folder, manifest)
+    return manifest
+
+
+def _interactions(found: DataFrame, settings: Settings) -> DataFrame:
+    return drop_rare(
+        interactions_from_events(found, feedback=settings.feedback),
+        min_user_items=settings.min_user_items,
+        min_item_users=settings.min_item_users,
+    )
+
+
+def _evaluate(spark: SparkSession, found: DataFrame, settings: Settings) -> Metrics:
+    """What a model trained on events before the cut does on those after it."""
+    span = found.agg(
+        F.min(C.OCCURRED_AT).alias("first"), F.max(C.OCCURRED_AT).alias("last")
+    ).first()
+    assert span is not None  # an aggregate without groups has one row
+    cut_at = (
+        cut_time(span["first"], span["last"], test_days=settings.test_days)
+        if span["last"]
+        else None
+    )
+    if cut_at is None:
+        return Metrics(None, 0.0, [], [], "all events share one moment: nothing can be held back")
+    test_days = (span["last"] - cut_at).total_seconds() / 86_400
+    is_test = F.col(C.OCCURRED_AT) >= F.lit(cut_at)
+    cut_at = cut_at.replace(tzinfo=UTC)
+    try:
+        indexed = index_interactions(_interactions(found.where(~is_test), settings))
+    except NoInteractionsError:
+        return Metrics(cut_at, test_days, [], [], "no interaction is left before the test period")
+    factors = fit_als(indexed, settings)
+    test = interactions_from_events(found.where(is_test), feedback=settings.feedback)
+    ranking, errors = recommend.evaluate(factors, indexed, test, settings)
+    note = None if ranking else "no user of the test period bought anything known before it"
+    return Metrics(cut_at, test_days, ranking, errors, note)
+
+
+def _counts(counted: EventCounts, indexed: Indexed, n_lists: int) -> Counts:
+    return Counts(
+        events=counted.events,
+        duplicates=counted.duplicates,
+        conflicts=counted.conflicts,
+        users=indexed.n_users,
+        items=indexed.n_items,
+        interactions=indexed.n_interactions,
+        density=indexed.n_interactions / (indexed.n_users * indexed.n_items),
+        recommendations=n_lists,
+        vertices=indexed.n_users + indexed.n_items,
+        edges=indexed.n_interactions + n_lists,
+    )
+
+
+def _read_catalogue(spark: SparkSession, settings: Settings) -> DataFrame | None:
+    path = settings.catalogue_path
+    return spark.read.parquet(str(path)) if path.exists() else None
+
+
+def _write_generation(
+    folder: Path, graph: spark_graph.Graph, factors: Factors, settings: Settings
+) -> None:
+    frames: dict[str, DataFrame] = {
+        generations.VERTICES: spark_graph.external_vertices(graph),
+        generations.EDGES: spark_graph.external_edges(graph),
+        generations.USERS: spark_graph.user_profiles(graph, max_neighbours=settings.max_neighbours),
+        generations.ITEMS: spark_graph.item_profiles(graph, max_neighbours=settings.max_neighbours),
+        generations.USER_FACTORS: factors.users,
+    }
+    for name, frame in frames.items():
+        frame.write.parquet(str(folder / name))
+    np.save(folder / generations.ITEM_FACTORS, factors.items)
+
+
+def training_summary(manifest: Manifest) -> dict[str, Any]:
+    """What `recgraph train --json` says of a generation."""
+    return {
+        "generation": manifest.id,
+        "feedback": manifest.feedback,
+        **{name: getattr(manifest.counts, name) for name in manifest.counts.__struct_fields__},
+        "metrics": manifest.metrics,
+        "coverage": manifest.degrees.coverage,
+        "seconds": manifest.seconds,
+    }

