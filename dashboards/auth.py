@@ -1,6 +1,6 @@
 """Who may read the dashboard: one-time links in, signed session cookies out, everything else 401.
 
-A link carries a token of 256 random bits. On disk lies only its SHA-256, as the name of an empty
+A link carries a token of 192 random bits. On disk lies only its SHA-256, as the name of an empty
 file: removing that file is how the link is used, so of two readers with one link exactly one gets
 in, in whichever process they arrive. docs/adr/0006-token.md has the reasons.
 """
@@ -46,7 +46,7 @@ class Links:
     def new_token(self) -> str:
         """Return a token that `use` accepts once, within a day."""
         self._remove_expired()
-        token = secrets.token_urlsafe(32)
+        token = secrets.token_urlsafe(24)
         os.close(os.open(self._path(token), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         return token
 

@@ -86,7 +86,9 @@ def histogram_figure(bought: Distribution, recommended: Distribution) -> go.Figu
         figure.add_trace(bars)
     figure.update_traces(marker_pattern_shape="/", selector={"name": "Recommended"})
     figure.update_xaxes(title="users", type="category")
-    figure.update_yaxes(title="products", type="log", dtick=1, tickformat=",")
+    tallest = max((bar.y.max() for bar in figure.data), default=1)
+    span = [-0.15, np.log10(max(tallest, 1)) + 0.15]  # from below 1, so that one product shows
+    figure.update_yaxes(title="products", type="log", dtick=1, tickformat=",", range=span)
     return _calm(figure, height=380, legend=_LEGEND_ON_TOP, barmode="group", bargap=0.25)
 
 

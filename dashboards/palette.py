@@ -95,7 +95,7 @@ def cytoscape_stylesheet(scheme: str) -> list[dict[str, Any]]:
         "text-valign": "bottom",
         "text-margin-y": 4,
         "text-background-color": SURFACE[scheme],
-        "text-background-opacity": 0.75,
+        "text-background-opacity": 0.85,
         "text-background-padding": 2,
         "background-color": NEUTRAL,
         "border-width": 2,
@@ -106,15 +106,22 @@ def cytoscape_stylesheet(scheme: str) -> list[dict[str, Any]]:
     edge = {"curve-style": "straight", "width": 1.4, "opacity": 0.6}
     return [
         {"selector": "node", "style": vertex},
-        {"selector": "node.user", "style": {"shape": "ellipse", "background-color": NEUTRAL}},
+        {"selector": "node.user", "style": {"shape": "ellipse"}},
         {
             "selector": "node.item",
             "style": {"shape": "round-rectangle", "background-color": BOUGHT},
         },
-        {"selector": "node.quiet", "style": {"font-size": 10, "min-zoomed-font-size": 9}},
+        {"selector": "node.quiet", "style": {"font-size": 10}},
+        {"selector": "node.user.quiet", "style": {"min-zoomed-font-size": 13}},
         {
             "selector": "node.centre",
-            "style": {"border-color": INK[scheme], "font-size": 15, "min-zoomed-font-size": 0},
+            "style": {
+                "border-color": INK[scheme],
+                "font-size": 15,
+                "min-zoomed-font-size": 0,
+                "text-max-width": 240,
+                "z-index": 2,
+            },
         },
         {"selector": "node:selected", "style": {"border-color": RECOMMENDED, "border-width": 4}},
         {"selector": "edge", "style": edge},

@@ -75,6 +75,7 @@ def table(
 ) -> Child:
     """Return a table; columns after the first ``n_texts`` hold numbers and align right."""
     sides = ["text" if position < n_texts else "number" for position in range(len(heads))]
+    sides = ["text rank" if head == "Rank" else s for head, s in zip(heads, sides, strict=True)]
     head = [
         html.Th(name, scope="col", className=side) for name, side in zip(heads, sides, strict=True)
     ]

@@ -5,7 +5,6 @@ Every graph here is a `networkx.MultiDiGraph` whose vertices are ``u:<user id>``
 them are bounded, in vertices, in edges and in reads: the whole graph is never loaded.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple, TypeAlias
@@ -40,8 +39,9 @@ Graph: TypeAlias = "nx.MultiDiGraph[str]"
 Positions: TypeAlias = dict[str, tuple[float, float]]
 Profile: TypeAlias = UserProfile | ItemProfile
 
-_PIXELS = 260.0
-_SPACING = 1.7
+_PIXELS = 300.0
+_SPACING = 2.2
+_WIDER = 1.3  # pictures are wider than high
 
 
 class Edge(NamedTuple):
@@ -163,22 +163,30 @@ def layout_positions(
     )
     if not fixed:
         pixels /= max(np.hypot(*place) for place in places.values())
-    return {v: (float(x * pixels), float(y * pixels)) for v, (x, y) in places.items()} | fixed
+    return {
+        v: (float(x * pixels * _WIDER), float(y * pixels)) for v, (x, y) in places.items()
+    } | fixed
 
 
 def _in_layers(graph: Graph) -> Positions:
-    places = nx.multipartite_layout(graph, subset_key="layer")
-    n_tallest = max(Counter(nx.get_node_attributes(graph, "layer").values()).values())
-    span = np.array([_PIXELS * 1.4, max(_PIXELS, 22.0 * n_tallest)])
-    scaled = {v: np.asarray(place) * span for v, place in places.items()}
-    return {v: (float(x), float(y)) for v, (x, y) in scaled.items()}
+    """Return positions in columns, left to right, each column around the middle."""
+    columns: dict[int, list[str]] = {}
+    for vertex, layer in nx.get_node_attributes(graph, "layer").items():
+        columns.setdefault(layer, []).append(vertex)
+    return {
+        vertex: (_PIXELS * layer, _PIXELS * 2 * ((place + 0.5) / len(column) - 0.5))
+        for layer, column in columns.items()
+        for place, vertex in enumerate(column)
+    }
 
 
 def _beside_neighbours(
     graph: "nx.Graph[str]", fixed: Mapping[str, tuple[float, float]], pixels: float
 ) -> dict[str, Any]:
     rng = np.random.default_rng(42)
-    places = {vertex: np.asarray(place) / pixels for vertex, place in fixed.items()}
+    places = {
+        vertex: np.asarray(place) / (pixels * _WIDER, pixels) for vertex, place in fixed.items()
+    }
     centre = np.mean(list(places.values()), axis=0)
     for vertex in graph:
         if vertex not in fixed:

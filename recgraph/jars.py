@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from recgraph.config import Settings
 from recgraph.errors import ServiceError
-from recgraph.programs import find_java
+from recgraph.machine import find_java
 
 
 class Pin(NamedTuple):

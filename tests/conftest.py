@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from recgraph.config import PREFIX, Settings, load_settings
 from recgraph.errors import ServiceError
-from recgraph.programs import find_java, find_mongo_server
+from recgraph.machine import find_java, find_mongo_server
 
 if TYPE_CHECKING:  # a test of the pure core does not wait for the clients of services
     from pymongo.database import Database

@@ -35,6 +35,9 @@ window.dashAgGridComponentFunctions = Object.assign({}, window.dashAgGridCompone
   },
 });
 
+/* The component passes Cytoscape's own default on, which Cytoscape then warns of. */
+delete window.dash_cytoscape.Cytoscape.defaultProps.wheelSensitivity;
+
 /* A session that ended meanwhile: reload, and the server shows the sign-in page. */
 (function () {
   const plain = window.fetch;

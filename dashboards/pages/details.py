@@ -19,9 +19,9 @@ def details(profile: Profile) -> list[Child]:
 def _user(user: UserProfile) -> list[Child]:
     recommended = [
         [
-            f"{row.rank}. ",
+            html.Span(f"{row.rank}.", className="place"),
             vertex_link("item", row.item_id, name_of(row.title, row.item_id)),
-            html.Span(f"{row.score:.3f}", className="amount"),
+            html.Span(f"score {row.score:.3f}", className="amount"),
         ]
         for row in user.recommended[:N_LISTED]
     ]
@@ -36,8 +36,8 @@ def _user(user: UserProfile) -> list[Child]:
         html.P("User", className="kind user"),
         html.H2(user.user_id),
         html.P(link("Open the user's page", url("/user", id=user.user_id))),
-        _facts(user),
-        *_listed("Recommended, with score", recommended, user.recommended_degree),
+        _facts(user, "Products bought", "Recommended"),
+        *_listed("Recommended", recommended, user.recommended_degree),
         *_listed("Bought", bought, user.bought_degree),
     ]
 
@@ -45,16 +45,16 @@ def _user(user: UserProfile) -> list[Child]:
 def _item(item: ItemProfile) -> list[Child]:
     recommended = [
         [
-            f"rank {row.rank} for ",
+            html.Span(f"rank {row.rank} for", className="place"),
             vertex_link("user", row.user_id, row.user_id),
-            html.Span(f"{row.score:.3f}", className="amount"),
+            html.Span(f"score {row.score:.3f}", className="amount"),
         ]
         for row in item.recommended_to[:N_LISTED]
     ]
     buyers = [
         [
             vertex_link("user", row.user_id, row.user_id),
-            html.Span(f"{row.rating:g}", className="amount"),
+            html.Span(f"rating {row.rating:g}", className="amount"),
         ]
         for row in item.buyers[:N_LISTED]
     ]
@@ -65,16 +65,16 @@ def _item(item: ItemProfile) -> list[Child]:
         html.H2(name_of(item.title, item.item_id)),
         html.P(" · ".join([item.item_id, *about]), className="hint"),
         html.P(link("Start from here", start)),
-        _facts(item),
-        *_listed("In the lists of, with score", recommended, item.recommended_degree),
-        *_listed("Bought by, with rating", buyers, item.bought_degree),
+        _facts(item, "Buyers", "In lists"),
+        *_listed("In the lists of", recommended, item.recommended_degree),
+        *_listed("Bought by", buyers, item.bought_degree),
     ]
 
 
-def _facts(profile: Profile) -> Child:
+def _facts(profile: Profile, bought: str, recommended: str) -> Child:
     facts = {
-        "Bought": number(profile.bought_degree),
-        "Recommended": number(profile.recommended_degree),
+        bought: number(profile.bought_degree),
+        recommended: number(profile.recommended_degree),
         "PageRank": number(profile.pagerank, 2),
     }
     pairs = [html.Div([html.Dt(name), html.Dd(value)]) for name, value in facts.items()]
@@ -84,5 +84,6 @@ def _facts(profile: Profile) -> Child:
 def _listed(title: str, rows: list[list[Child]], degree: int) -> list[Child]:
     if not rows:
         return []
-    more = f" ({number(len(rows))} of {number(degree)})" if degree > len(rows) else ""
-    return [html.H3(title + more), html.Ul([html.Li(row) for row in rows], className="rows")]
+    more = f"{number(len(rows))} of {number(degree)}" if degree > len(rows) else ""
+    head = html.H3([title, html.Span(more, className="amount")])
+    return [head, html.Ul([html.Li(row) for row in rows], className="rows")]

@@ -263,8 +263,8 @@ def _label(vertex: str, data: Mapping[str, Any]) -> str:
 
 def _size(data: Mapping[str, Any]) -> int:
     if data["is_centre"]:
-        return 34
-    return 22 if data["kind"] == "item" else 18
+        return 30
+    return 18 if data["kind"] == "item" else 14
 
 
 def _edge_table(graph: Graph) -> Child:

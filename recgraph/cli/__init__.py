@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from recgraph import __version__, logs
-from recgraph.cli import events, train  # noqa: F401
+from recgraph.cli import doctor, events, serve, services, train  # noqa: F401
 from recgraph.cli.base import app, err
 from recgraph.errors import ConfigError, RecgraphError
 

@@ -3,6 +3,7 @@
 The composition root of the dashboard: here, and only here, pages meet the store.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -15,15 +16,15 @@ from urllib.parse import quote
 import msgspec
 import psutil
 import typer
-from rich.panel import Panel
 from rich.text import Text
 
-from recgraph.cli.base import AsJson, app, err, report
+from recgraph.cli.base import AsJson, app, err, out
 from recgraph.config import Settings, load_settings
-from recgraph.errors import ServiceError
+from recgraph.errors import GenerationError, ServiceError, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from dashboards.auth import Links
+    from recgraph.services.mongo import MongoStore
 
 WILDCARDS = {"0.0.0.0", "::", ""}
 """Addresses that mean every address of this machine."""
@@ -53,20 +54,18 @@ def serve(
 
     from dashboards.app import create_app
     from dashboards.auth import read_secret_key
-    from recgraph.services.embedded import ensure_mongo
-    from recgraph.services.mongo import open_store
 
     settings = load_settings(host=host, port=port)
-    uri = ensure_mongo(settings, notify=err.print)
     links, key = _links(settings), read_secret_key(settings.data_dir / "dashboard" / "session.key")
-    with open_store(uri, settings.mongo_database) as store, _listening(settings) as listener:
+    with _listening(settings) as listener, _opened_store(settings) as store:
+        url = _url(settings.host, listener.getsockname()[1])
         hosts = allowed_hosts(settings.host)
         dash = create_app(store, secret_key=key, links=links, hosts=hosts)
-        url = _url(settings.host, listener.getsockname()[1])
         with _announced(settings, url):
-            report(_summary(links, url), as_json=as_json, render=_render)
+            _show(_summary(links, url), as_json=as_json)
             _warn_of_plain_http(settings.host)
             signal.signal(signal.SIGTERM, _stop)
+            logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a browser asks in bursts
             waitress.serve(
                 dash.server, sockets=[listener], threads=THREADS, ident=None, _quiet=True
             )
@@ -86,7 +85,7 @@ def link(as_json: AsJson = False) -> None:
             "`recgraph serve`."
         )
         raise ServiceError(message)
-    report(_summary(_links(settings), running.url), as_json=as_json, render=_render)
+    _show(_summary(_links(settings), running.url), as_json=as_json)
 
 
 def find_running(settings: Settings) -> Running | None:
@@ -146,6 +145,25 @@ def _announced(settings: Settings, url: str) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
+@contextmanager
+def _opened_store(settings: Settings) -> Iterator["MongoStore"]:
+    """Give the store, with what it lost published again."""
+    from recgraph.services.embedded import ensure_mongo
+    from recgraph.services.mongo import open_store
+    from recgraph.services.publish import ensure_published
+
+    uri = ensure_mongo(settings, notify=err.print)
+    with open_store(uri, settings.mongo_database) as store:
+        try:
+            ensure_published(store, settings.generations_dir, keep=settings.keep_generations)
+        except StoreUnavailable:
+            raise
+        except (GenerationError, StoreError) as error:  # no reason not to show what there is
+            err.print("warning:", style="yellow", end=" ")
+            err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        yield store
+
+
 def _links(settings: Settings) -> "Links":
     from dashboards.auth import Links
 
@@ -160,17 +178,17 @@ def _summary(links: "Links", url: str) -> dict[str, Any]:
     return {"url": f"{url}/sign-in?token={quote(links.new_token())}", "pid": os.getpid()}
 
 
-def _render(summary: Mapping[str, Any]) -> Panel:
-    url = str(summary["url"])
-    lines = Text.assemble(
-        "Open this link; it signs one browser in, once:\n\n",
-        (url, f"bold link {url}"),
-        "\n\nAnother browser: ",
+def _show(summary: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(msgspec.json.encode(summary).decode())
+        return
+    text = Text.assemble(
+        "Open this link; it signs one browser in, once:\n\n  ",
+        (str(summary["url"]), "bold cyan"),
+        "\n\nFor another browser: ",
         ("recgraph link", "bold"),
-        no_wrap=True,
-        overflow="fold",
     )
-    return Panel(lines, title="recgraph dashboard", expand=False)
+    out.print(text, soft_wrap=True)  # a link that is broken over lines cannot be copied
 
 
 def _url(host: str, port: int) -> str:

@@ -8,6 +8,7 @@ import base64
 import subprocess
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,13 +21,14 @@ from pymongo.errors import PyMongoError
 from recgraph.config import Settings
 from recgraph.errors import ServiceError
 from recgraph.jars import kafka_jars
-from recgraph.programs import find_java, find_mongo_server
+from recgraph.machine import find_java, find_mongo_server, is_listening
 from recgraph.services import processes
 from recgraph.services.processes import Notify, Service
 
 _HOST = "127.0.0.1"
 _BROKER_HEAP = "-Xmx512m"
 _MONGO_CACHE = "512M"
+_ANSWER_TIMEOUT_MS = 3000
 
 _SERVER_PROPERTIES = """\
 process.roles=broker,controller
@@ -58,8 +60,8 @@ class ServiceState(msgspec.Struct, frozen=True):
     """One service, as `recgraph services` shows it."""
 
     name: str
-    state: Literal["running", "silent", "stopped", "yours"]
-    """``silent``: the process is there and does not answer. ``yours``: named by a setting."""
+    state: Literal["running", "silent", "stopped"]
+    """``silent``: it should be there and does not answer."""
     address: str | None = None
     pid: int | None = None
     memory_bytes: int | None = None
@@ -119,13 +121,8 @@ def find_mongo(settings: Settings) -> str | None:
 
 
 def service_states(settings: Settings) -> list[ServiceState]:
-    """Return how each service is; nothing is started or stopped."""
-    # A URI may hold a password: the setting's name is shown in its place.
-    mongo_address = "RECGRAPH_MONGO_URI" if settings.mongo_uri else None
-    return [
-        _state(kafka_service(settings), settings.kafka_bootstrap, _kafka_address),
-        _state(mongo_service(settings), mongo_address, _mongo_address),
-    ]
+    """Return how each service is, your own ones included; nothing is started or stopped."""
+    return [_kafka_state(settings), _mongo_state(settings)]
 
 
 def stop_all(settings: Settings) -> list[str]:
@@ -160,14 +157,26 @@ def mongo_service(settings: Settings) -> Service:
     )
 
 
-def _state(
-    service: Service, own: str | None, address: Callable[[Sequence[int]], str]
-) -> ServiceState:
-    if own is not None:
-        return ServiceState(service.name, "yours", own)
+def _kafka_state(settings: Settings) -> ServiceState:
+    own = settings.kafka_bootstrap
+    if own is None:
+        return _embedded_state(kafka_service(settings), _kafka_address)
+    return ServiceState("kafka", "running" if _is_kafka(own) else "silent", own)
+
+
+def _mongo_state(settings: Settings) -> ServiceState:
+    if settings.mongo_uri is None:
+        return _embedded_state(mongo_service(settings), _mongo_address)
+    answers = _is_mongo(settings.mongo_uri.get_secret_value())
+    # A URI may hold a password: the setting's name is shown in its place.
+    return ServiceState("mongodb", "running" if answers else "silent", "RECGRAPH_MONGO_URI")
+
+
+def _embedded_state(service: Service, address: Callable[[Sequence[int]], str]) -> ServiceState:
+    data, log = str(service.data), str(service.log)
     process = processes.running(service)
     if process is None:
-        return ServiceState(service.name, "stopped", data=str(service.data), log=str(service.log))
+        return ServiceState(service.name, "stopped", data=data, log=log)
     ports = processes.last_ports(service)
     return ServiceState(
         service.name,
@@ -175,8 +184,8 @@ def _state(
         address(ports),
         process.pid,
         process.memory_info().rss,
-        str(service.data),
-        str(service.log),
+        data,
+        log,
     )
 
 
@@ -240,17 +249,22 @@ def _escape_property(text: str) -> str:
 
 
 def _kafka_answers(ports: Sequence[int]) -> bool:
-    if processes.is_free(ports[0]):
+    return _is_kafka(_kafka_address(ports))
+
+
+def _is_kafka(bootstrap: str) -> bool:
+    """Whether a broker answers, within some seconds."""
+    # kafka-python goes on trying where nobody listens, and leaves its sockets open.
+    if not any(map(is_listening, bootstrap.split(","))):
         return False
-    admin = None
     try:
-        admin = KafkaAdminClient(bootstrap_servers=_kafka_address(ports), bootstrap_timeout_ms=2000)
-        return bool(admin.describe_cluster()["brokers"])
+        admin = KafkaAdminClient(
+            bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=_ANSWER_TIMEOUT_MS
+        )
+        with closing(admin):
+            return bool(admin.describe_cluster()["brokers"])
     except KafkaError:
         return False
-    finally:
-        if admin is not None:
-            admin.close()
 
 
 def _mongo_command(folder: Path, ports: Sequence[int]) -> list[str]:
@@ -272,9 +286,14 @@ def _mongo_command(folder: Path, ports: Sequence[int]) -> list[str]:
 
 
 def _mongo_answers(ports: Sequence[int]) -> bool:
+    return is_listening(f"{_HOST}:{ports[0]}") and _is_mongo(_mongo_address(ports))
+
+
+def _is_mongo(uri: str) -> bool:
+    """Whether a server answers, within some seconds."""
     client: MongoClient[dict[str, Any]]
     try:
-        with MongoClient(_mongo_address(ports), serverSelectionTimeoutMS=500) as client:
+        with MongoClient(uri, serverSelectionTimeoutMS=_ANSWER_TIMEOUT_MS) as client:
             client.admin.command("ping")
     except PyMongoError:
         return False

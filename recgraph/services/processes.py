@@ -9,7 +9,6 @@ import fcntl
 import os
 import random
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import msgspec
 import psutil
 
 from recgraph.errors import ServiceError
+from recgraph.machine import is_free_port
 
 Notify = Callable[[str], None]
 """Called with a line that tells a person what is being started."""
@@ -135,18 +135,6 @@ def last_lines(log: Path, n: int = 15) -> str:
     return "\n".join(lines[-n:])
 
 
-def is_free(port: int) -> bool:
-    """Whether nobody listens on this port of 127.0.0.1."""
-    with socket.socket() as probe:
-        # As servers do: a port is free although closed connections to it linger.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def _start(service: Service, notify: Notify) -> psutil.Process:
     ports = _choose_ports(service, notify)
     command = service.command(ports)
@@ -161,13 +149,13 @@ def _start(service: Service, notify: Notify) -> psutil.Process:
 def _choose_ports(service: Service, notify: Notify) -> list[int]:
     """Return the ports it had before, or others when somebody has taken one."""
     before = last_ports(service)
-    taken = [port for port in before if not is_free(port)]
+    taken = [port for port in before if not is_free_port(port)]
     if taken:
         notify(f"port {taken[0]} of the {service.title} is taken by somebody else; taking another")
     if before and not taken:
         return before
     candidates = random.sample(PORTS, len(PORTS))
-    free = (port for port in candidates if is_free(port))
+    free = (port for port in candidates if is_free_port(port))
     return [next(free) for _ in range(service.n_ports)]
 
 

@@ -13,7 +13,7 @@ from pymongo import MongoClient
 
 from recgraph.config import Settings, load_settings
 from recgraph.errors import ServiceError
-from recgraph.programs import find_mongo_server
+from recgraph.machine import find_mongo_server
 from recgraph.services import processes
 from recgraph.services.embedded import (
     ensure_kafka,
@@ -135,16 +135,22 @@ def test_comma_in_the_data_folder_is_refused(own: Settings) -> None:
 def test_your_own_servers_are_used_and_nothing_is_started(settings: Settings) -> None:
     yours = load_settings(
         data_dir=settings.data_dir,
-        kafka_bootstrap="broker.example:9092",
-        mongo_uri="mongodb://me:secret@mongo.example/",
+        kafka_bootstrap="127.0.0.1:9",
+        mongo_uri="mongodb://me:secret@127.0.0.1:9/",
     )
-    assert ensure_kafka(yours) == "broker.example:9092"
-    assert ensure_mongo(yours) == "mongodb://me:secret@mongo.example/"
+    assert ensure_kafka(yours) == "127.0.0.1:9"
+    assert ensure_mongo(yours) == "mongodb://me:secret@127.0.0.1:9/"
     states = service_states(yours)
-    assert [state.state for state in states] == ["yours", "yours"]
+    assert [state.state for state in states] == ["silent", "silent"]
     assert "secret" not in str(states)
     assert stop_all(yours) == []
     assert not yours.services_dir.exists()
+
+
+def test_your_own_servers_are_asked_whether_they_answer(service_settings: Settings) -> None:
+    states = service_states(service_settings)
+    assert [state.state for state in states] == ["running", "running"]
+    assert [state.pid for state in states] == [None, None]
 
 
 def test_missing_mongo_server_says_how_to_install_it(

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from recgraph.errors import ServiceError
+from recgraph.machine import is_free_port
 from recgraph.services import processes
 from recgraph.services.processes import Service
 
@@ -34,7 +35,7 @@ def make_service(folder: Path, program: str = LISTEN, *arguments: str) -> Servic
         folder=folder,
         n_ports=1,
         command=lambda ports: [sys.executable, "-c", program, str(ports[0]), *arguments],
-        answers=lambda ports: not processes.is_free(ports[0]),
+        answers=lambda ports: not is_free_port(ports[0]),
     )
 
 

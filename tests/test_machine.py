@@ -1,10 +1,11 @@
 """Java, the MongoDB server, a browser: found, or an error that says what mends it."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
-from recgraph import programs
+from recgraph import machine
 from recgraph.errors import ServiceError
 
 
@@ -29,7 +30,7 @@ def write_java(home: Path, says: str) -> Path:
     ],
 )
 def test_version_is_read_from_what_java_prints(text: str, expected: int | None) -> None:
-    assert programs.parse_java_version(text) == expected
+    assert machine.parse_java_version(text) == expected
 
 
 @pytest.mark.parametrize("version", ["17.0.15", "21.0.1"])
@@ -38,7 +39,7 @@ def test_java_home_is_respected(
 ) -> None:
     java = write_java(tmp_path, f'openjdk version "{version}"')
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    assert programs.find_java() == java
+    assert machine.find_java() == java
 
 
 @pytest.mark.parametrize("version", ["1.8.0_402", "11.0.2", "25"])
@@ -48,7 +49,7 @@ def test_wrong_java_says_what_is_there_and_what_is_needed(
     write_java(tmp_path, f'openjdk version "{version}"')
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(ServiceError, match=r"^Java \d+ found at .* needs Java 17 or 21"):
-        programs.find_java()
+        machine.find_java()
 
 
 def test_java_that_does_not_say_its_version_is_refused(
@@ -57,13 +58,13 @@ def test_java_that_does_not_say_its_version_is_refused(
     write_java(tmp_path, "No Java runtime present, requesting install.")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(ServiceError, match="No Java runtime present"):
-        programs.find_java()
+        machine.find_java()
 
 
 def test_java_home_without_java_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(ServiceError, match=r"no bin/java in it. Correct it or unset it"):
-        programs.find_java()
+        machine.find_java()
 
 
 def test_no_java_at_all_says_how_to_install_it(
@@ -71,10 +72,24 @@ def test_no_java_at_all_says_how_to_install_it(
 ) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ServiceError, match="no Java found.*apt-get install openjdk-17"):
-        programs.find_java()
+    with pytest.raises(ServiceError, match=r"no Java found.*apt-get install openjdk-17"):
+        machine.find_java()
 
 
 def test_no_browser_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert programs.find_browser() is None
+    assert machine.find_browser() is None
+
+
+def test_listening_server_takes_its_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert machine.is_listening(f"127.0.0.1:{port}")
+        assert not machine.is_free_port(port)
+    assert not machine.is_listening(f"127.0.0.1:{port}")
+    assert machine.is_free_port(port)
+
+
+@pytest.mark.parametrize("address", ["", "localhost", "127.0.0.1:x", "127.0.0.1:99999", "[::1]:1"])
+def test_nobody_listens_at_what_is_no_address(address: str) -> None:
+    assert not machine.is_listening(address)

@@ -1,11 +1,12 @@
-"""Programs that recgraph runs as processes of their own -> a path, or what mends their absence.
+"""What this machine has: Java, the embedded MongoDB server, a browser, free ports.
 
-Java for Spark and the Kafka broker, the embedded MongoDB server, and a browser for the tests.
+A name or a port -> a path or a yes; for what recgraph cannot do without, an error that mends it.
 """
 
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,25 @@ def find_browser() -> Path | None:
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     found = next(filter(None, map(shutil.which, names)), None)
     return Path(found) if found else None
+
+
+def is_free_port(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server may listen on this port."""
+    with socket.socket() as probe:
+        # As servers do: a port is free although closed connections to it linger.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def is_listening(address: str) -> bool:
+    """Whether a server takes connections at ``host:port``."""
+    host, _, port = address.strip().rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
+            return True
+    except (OSError, ValueError):  # nobody there, or no such address
+        return False

@@ -1,0 +1,267 @@
+"""A generation on disk -> MongoDB, where it becomes current; the disk stays the original.
+
+New collections are filled from a stream of Parquet batches, indexed and counted; then the pointer
+moves; then old generations go. Documents have deterministic ids, so that publishing again changes
+nothing and fills in what a server that was killed has lost. A rejected generation is refused.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError
+
+from recgraph import generations
+from recgraph.columns import Columns as C
+from recgraph.errors import GenerationError, StoreError
+from recgraph.generations import Manifest, read_manifest, resolve
+from recgraph.services.connection import Document
+from recgraph.services.documents import (
+    DEPARTMENT_RANK,
+    ITEMS,
+    NEIGHBOURS,
+    POPULAR_RANK,
+    RECOMMENDED_RANK,
+    USERS,
+    WORDS,
+    item_batches,
+    neighbour_batches,
+    postings_of,
+    ranks_of,
+    user_batches,
+    word_batches,
+)
+from recgraph.services.mongo import POINTER_CACHE_S, MongoStore
+
+OnProgress = Callable[[int, int], None]
+"""Called with the documents done and all there are."""
+
+_DUPLICATE_KEY = 11000
+_OF_A_GENERATION = re.compile(r"(?:users|items|neighbours|words)_(\d{8}-\d{6}-[0-9a-f]{4})")
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """What a publish did."""
+
+    generation: str
+    users: int
+    items: int
+    words: int
+    written: int
+    """Documents that were not there before."""
+    has_moved: bool
+    """The pointer moved: the generation was not current before."""
+    dropped: list[str]
+    """Generations that were removed from the store."""
+    seconds: float
+
+
+class _Part(NamedTuple):
+    """One collection to fill, and how many documents it must hold."""
+
+    collection: Collection[Document]
+    batches: Iterable[list[Document]]
+    expected: int
+    indexes: Sequence[list[tuple[str, int]]] = ()
+
+
+def publish(
+    store: MongoStore,
+    folder: Path,
+    *,
+    keep: int,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Publication:
+    """Make a generation current; return what that took.
+
+    Raises
+    ------
+    GenerationError
+        The folder is no complete generation, or a rejected one.
+    StoreError
+        The store does not hold every document afterwards, or somebody else published meanwhile.
+    """
+    started = time.monotonic()
+    manifest = _publishable(folder)
+    seen = store.pointer()
+    with store.connection.explaining():
+        parts = _parts(store, folder, manifest)
+        written = _fill_all(parts, on_progress)
+    n_words = parts[-1].expected
+    store.record(manifest, n_words=n_words)
+    has_moved = seen is None or seen.generation != manifest.id
+    if has_moved:
+        store.move_pointer(manifest.id, seen)
+    return Publication(
+        generation=manifest.id,
+        users=manifest.counts.users,
+        items=manifest.counts.items,
+        words=n_words,
+        written=written,
+        has_moved=has_moved,
+        dropped=prune(store, keep),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def verify(store: MongoStore, manifest: Manifest) -> dict[str, int]:
+    """Return how many documents each collection lacks; empty when the generation is whole."""
+    n_words = store.n_words(manifest.id)
+    if n_words is None:
+        return {"generations": 1}
+    n_users, n_items = manifest.counts.users, manifest.counts.items
+    counts = {USERS: n_users, ITEMS: n_items, NEIGHBOURS: n_items, WORDS: n_words}
+    with store.connection.explaining():
+        held = {kind: _count(store.collection(kind, manifest.id)) for kind in counts}
+    return {kind: counts[kind] - held[kind] for kind in counts if held[kind] != counts[kind]}
+
+
+def ensure_published(
+    store: MongoStore,
+    root: Path,
+    *,
+    keep: int,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Publication | None:
+    """Publish what is current again if the store lost some of it, the newest if it lost all.
+
+    Returns None when nothing was to be done: the store is whole, or nothing was ever trained.
+
+    Raises
+    ------
+    StoreError
+        The store lost documents of a generation that is not on disk here.
+    """
+    pointer = store.pointer()
+    if pointer is None:
+        newest = _newest(root)
+        if newest is None:
+            return None
+        return publish(store, newest, keep=keep, on_progress=on_progress)
+    held = {published.manifest.id: published.manifest for published in store.generations()}
+    manifest = held.get(pointer.generation)
+    if manifest is not None and not verify(store, manifest):
+        return None
+    try:
+        folder = resolve(root, pointer.generation)
+    except GenerationError as error:
+        message = (
+            f"the store lost documents of generation {pointer.generation}, which is not in {root}. "
+            "Publish another: `recgraph publish`."
+        )
+        raise StoreError(message) from error
+    return publish(store, folder, keep=keep, on_progress=on_progress)
+
+
+def prune(store: MongoStore, keep: int) -> list[str]:
+    """Remove all but the current and the newest generations; return the ids of those removed."""
+    held = store.generations()
+    current = [each.manifest.id for each in held if each.is_current]
+    others = [each.manifest.id for each in held if not each.is_current]
+    old = others[max(keep - len(current), 0) :]
+    old += _unfinished(store, known={*current, *others}, before=max(current, default=""))
+    if old:
+        time.sleep(1.5 * POINTER_CACHE_S)  # until nobody reads through an older pointer
+    for generation_id in old:
+        store.drop(generation_id)
+    return old
+
+
+def _unfinished(store: MongoStore, *, known: set[str], before: str) -> list[str]:
+    """Return generations older than the current one that a killed publish left half done."""
+    with store.connection.explaining():
+        names = store.database.list_collection_names()
+    matches = filter(None, map(_OF_A_GENERATION.fullmatch, names))
+    return sorted(i for i in {match[1] for match in matches} - known if i < before)
+
+
+def _publishable(folder: Path) -> Manifest:
+    manifest = read_manifest(folder)
+    if manifest.status == "rejected":
+        message = (
+            f"generation {manifest.id} was rejected: {manifest.reason or 'no reason is given'}. "
+            "Train again, or publish another one of `recgraph generations list`."
+        )
+        raise GenerationError(message)
+    return manifest
+
+
+def _newest(root: Path) -> Path | None:
+    try:
+        return resolve(root, None)
+    except GenerationError:  # nothing was trained yet
+        return None
+
+
+def _parts(store: MongoStore, folder: Path, manifest: Manifest) -> list[_Part]:
+    """Return the collections of a generation; the index of words comes last."""
+    users, items = folder / generations.USERS, folder / generations.ITEMS
+    ranks = ranks_of(items)
+    postings = postings_of(items, ranks[POPULAR_RANK].tolist())
+    n_users, n_items = manifest.counts.users, manifest.counts.items
+    top = [[(POPULAR_RANK, 1)], [(RECOMMENDED_RANK, 1)], [(C.DEPARTMENT, 1), (DEPARTMENT_RANK, 1)]]
+
+    def to(kind: str) -> Collection[Document]:
+        return store.collection(kind, manifest.id)
+
+    return [
+        _Part(to(USERS), user_batches(users), n_users),
+        _Part(to(ITEMS), item_batches(items, ranks), n_items, top),
+        _Part(to(NEIGHBOURS), neighbour_batches(items), n_items),
+        _Part(to(WORDS), word_batches(postings), len(postings), [[("word", 1)]]),
+    ]
+
+
+# --- writes -------------------------------------------------------------------------------------
+
+
+def _fill_all(parts: Sequence[_Part], on_progress: OnProgress) -> int:
+    """Fill every collection; return the number of documents that were missing."""
+    total, done, written = sum(part.expected for part in parts), 0, 0
+    for part in parts:
+        for n_inserted, n_rows in _fill(part):
+            written += n_inserted
+            done += n_rows
+            on_progress(done, total)
+        _finish(part)
+    return written
+
+
+def _fill(part: _Part) -> Iterator[tuple[int, int]]:
+    """Insert what is missing; give inserted and seen documents, a batch at a time."""
+    if _count(part.collection) == part.expected:
+        yield 0, part.expected
+        return
+    for batch in part.batches:
+        yield _insert(part.collection, batch), len(batch)
+
+
+def _insert(collection: Collection[Document], documents: list[Document]) -> int:
+    try:
+        return len(collection.insert_many(documents, ordered=False).inserted_ids)
+    except BulkWriteError as error:
+        failed = [e for e in error.details["writeErrors"] if e["code"] != _DUPLICATE_KEY]
+        if failed or error.details["writeConcernErrors"]:
+            raise
+        return int(error.details["nInserted"])
+
+
+def _finish(part: _Part) -> None:
+    """Build the indexes; the collection must hold what the manifest says."""
+    for keys in part.indexes:
+        part.collection.create_index(keys)
+    held = _count(part.collection)
+    if held != part.expected:
+        message = (
+            f"{part.collection.name} holds {held:,} documents, but the manifest says "
+            f"{part.expected:,}. Publish again; if that does not help, train again."
+        )
+        raise StoreError(message)
+
+
+def _count(collection: Collection[Document]) -> int:
+    return collection.count_documents({})

@@ -1,0 +1,105 @@
+"""Events -> interactions: duplicates, conflicts, returns, ratings."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from recgraph.spark.interactions import (
+    count_events,
+    distinct_events,
+    drop_rare,
+    interactions_from_events,
+)
+
+DAY = datetime(2020, 1, 1, tzinfo=UTC)
+SCHEMA = (
+    "event_id string, user_id string, product_id string, quantity double, rating double, "
+    "occurred_at timestamp, partition int, offset long, ingested_at timestamp"
+)
+
+
+def events(spark: SparkSession, *rows: dict[str, Any]) -> DataFrame:
+    """Event rows with defaults: user u buys one of p, an event a day."""
+    full = [
+        (
+            row.get("event_id", f"e{number}"),
+            row.get("user", "u"),
+            row.get("product", "p"),
+            float(row.get("quantity", 1)),
+            row.get("rating"),
+            DAY + timedelta(days=row.get("day", number)),
+            0,
+            number,
+            DAY + timedelta(days=400, seconds=number),
+        )
+        for number, row in enumerate(rows)
+    ]
+    return spark.createDataFrame(full, SCHEMA)
+
+
+def ratings(frame: DataFrame) -> dict[tuple[str, str], float]:
+    return {(row["user_id"], row["item_id"]): row["rating"] for row in frame.collect()}
+
+
+def test_distinct_events_keeps_the_first_copy_and_counts_conflicts(spark: SparkSession) -> None:
+    frame = events(
+        spark,
+        {"event_id": "a", "quantity": 1, "day": 5},
+        {"event_id": "a", "quantity": 1, "day": 5},
+        {"event_id": "a", "quantity": 9, "day": 5},
+        {"event_id": "b"},
+    )
+    found = distinct_events(frame)
+    assert count_events(found) == (2, 2, 1)
+    assert sorted(row["quantity"] for row in found.collect()) == [1.0, 1.0]
+
+
+def test_count_events_of_nothing_is_zero(spark: SparkSession) -> None:
+    assert count_events(distinct_events(events(spark).where("false"))) == (0, 0, 0)
+
+
+def test_implicit_rating_counts_purchases_less_returns(spark: SparkSession) -> None:
+    frame = events(
+        spark,
+        {"product": "bread", "quantity": 2},
+        {"product": "bread", "quantity": 89_638},
+        {"product": "bread", "quantity": -1},
+        {"product": "shoes", "quantity": 1},
+        {"product": "shoes", "quantity": -1},
+        {"product": "bag", "quantity": 0},
+    )
+    assert ratings(interactions_from_events(frame, feedback="implicit")) == {("u", "bread"): 1.0}
+
+
+def test_interactions_know_when_the_last_purchase_was(spark: SparkSession) -> None:
+    frame = events(spark, {"day": 3}, {"day": 9}, {"day": 1})
+    row = interactions_from_events(frame, feedback="implicit").collect()[0]
+    assert row["n_events"] == 3
+    assert row["last_at"].date() == (DAY + timedelta(days=9)).date()
+
+
+def test_explicit_rating_is_the_one_given_last(spark: SparkSession) -> None:
+    frame = events(
+        spark,
+        {"rating": 2.0, "day": 8},
+        {"rating": 5.0, "day": 3},
+        {"rating": None, "day": 9},
+        {"product": "unrated"},
+    )
+    assert ratings(interactions_from_events(frame, feedback="explicit")) == {("u", "p"): 2.0}
+
+
+def test_drop_rare_leaves_out_users_and_items_with_too_few(spark: SparkSession) -> None:
+    frame = events(
+        spark,
+        {"user": "a", "product": "x"},
+        {"user": "b", "product": "x"},
+        {"user": "b", "product": "y"},
+    )
+    kept = drop_rare(
+        interactions_from_events(frame, feedback="implicit"), min_user_items=1, min_item_users=2
+    )
+    assert set(ratings(kept)) == {("a", "x"), ("b", "x")}
+    none = drop_rare(kept, min_user_items=2, min_item_users=1)
+    assert none.count() == 0
