@@ -39,7 +39,7 @@ screenshots: $(INSTALLED) ## Make the pictures of the README again
 
 clean: ## Stop the services and remove what was built; data/ and exports/ stay
 	-@if [ -x $(BIN)/recgraph ]; then $(BIN)/recgraph down; fi
-	@rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -65,7 +65,8 @@ def render(store: Store, path: str, search: str | None) -> list[Child]:
     page = PAGES.get(path)
     if page is None:
         return [notice("No such page", ["There is nothing here. ", link("To the overview", "/")])]
-    query = dict(parse_qsl((search or "").removeprefix("?"), keep_blank_values=True))
+    text = (search or "").encode(errors="replace").decode()  # JSON can carry half a character
+    query = dict(parse_qsl(text.removeprefix("?"), keep_blank_values=True))
     try:
         children: list[Child] = page.layout(store, query)
     except StoreError as error:

@@ -32,8 +32,9 @@ def add_headers(server: Flask, script_hashes: Iterable[str]) -> None:
         "Content-Security-Policy": content_security_policy(script_hashes),
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
-        # the one-time token stands in a URL: no other site shall read it
-        "Referrer-Policy": "no-referrer",
+        # The one-time token stands in a URL: no other site shall read it. Not "no-referrer", with
+        # which browsers post our own forms as from the origin "null".
+        "Referrer-Policy": "same-origin",
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=()",

@@ -17,6 +17,7 @@ It is written under a temporary name and renamed, so that readers never see half
 """
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ USER_FACTORS = "user_factors"
 ITEM_FACTORS = "item_factors.npy"
 
 _UNFINISHED = ".unfinished-"
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -192,8 +194,8 @@ def read_manifest(folder: Path) -> Manifest:
             "`recgraph generations list` shows the complete ones."
         )
         raise GenerationError(message) from None
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        message = f"{folder / MANIFEST} cannot be read: {error}. Train again: `recgraph train`."
+    except (OSError, msgspec.ValidationError, msgspec.DecodeError) as error:
+        message = f"{folder / MANIFEST} cannot be read: {error}. Remove {folder} and train again."
         raise GenerationError(message) from None
 
 
@@ -212,7 +214,7 @@ def resolve(root: Path, generation_id: str | None) -> Path:
         There is no such generation.
     """
     if generation_id is not None:
-        if Path(generation_id).name != generation_id:
+        if not _ID.fullmatch(generation_id):
             message = f"{generation_id!r} is no generation id; it looks like 20261121-091500-3fa2."
             raise GenerationError(message)
         read_manifest(root / generation_id)
@@ -222,3 +224,23 @@ def resolve(root: Path, generation_id: str | None) -> Path:
             return root / manifest.id
     message = f"no complete generation in {root}. Make one: `recgraph train`."
     raise GenerationError(message)
+
+
+def prune(root: Path, keep: int, *, current: str | None) -> list[str]:
+    """Remove all but the current and the newest complete generations; return the ids of those.
+
+    A rejected one goes when it is older than all that stay.
+    """
+    manifests = list_generations(root)
+    complete = [m.id for m in manifests if m.status == "complete" and m.id != current]
+    kept = complete[: max(keep - (current is not None), 0)] + [each for each in [current] if each]
+    old = [m.id for m in manifests if m.id not in kept and not _is_recent_rejection(m, kept)]
+    for generation_id in old:
+        doomed = root / f"{_UNFINISHED}{generation_id}-{os.getpid()}"
+        (root / generation_id).rename(doomed)  # gone at once, even if what follows is killed
+        shutil.rmtree(doomed)
+    return old
+
+
+def _is_recent_rejection(manifest: Manifest, kept: list[str]) -> bool:
+    return manifest.status == "rejected" and manifest.id > min(kept, default="")

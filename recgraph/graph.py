@@ -158,7 +158,7 @@ def layout_positions(
         k=_SPACING / np.sqrt(len(simple)),
         pos=_beside_neighbours(simple, fixed or start, pixels),
         fixed=list(fixed or start),
-        iterations=150,
+        iterations=50 if fixed else 150,
         seed=42,
     )
     if not fixed:

@@ -104,6 +104,7 @@ def ingest(
     offsets = _starting_offsets(spark, tables, settings.topic, topic_id, checkpoint)
     app_id = _app_id(checkpoint)
     limits = events.limits_from_settings(settings)
+    progress = read_progress(spark, tables)
 
     def handle(messages: DataFrame, batch_id: int) -> None:
         parsed = spark_events.parse_messages(messages, limits, {settings.topic: topic_id}).persist()
@@ -111,7 +112,9 @@ def ingest(
             batch = spark_events.write_batch(parsed, batch_id, tables=tables, app_id=app_id)
         finally:
             parsed.unpersist()
-        on_progress(batch, read_progress(spark, tables))
+        nonlocal progress
+        progress = _advance(progress, batch, spark, tables)
+        on_progress(batch, progress)
 
     messages = _read_topic(spark, settings, bootstrap, offsets)
     query = spark_events.start_query(messages, handle, checkpoint=checkpoint, once=once)
@@ -123,7 +126,7 @@ def ingest(
         cause = str(error).splitlines()[0]
         message = f"ingest stopped: {cause} Nothing is lost; start it again to go on."
         raise ServiceError(message) from error
-    return read_progress(spark, tables)
+    return progress
 
 
 def _read_topic(spark: SparkSession, settings: Settings, bootstrap: str, offsets: str) -> DataFrame:
@@ -172,6 +175,23 @@ def read_progress(spark: SparkSession, tables: Tables) -> Progress:
         accepted=accepted.count(),
         rejected=spark_events.read_rejected(spark, tables).count(),
         last_occurred_at=last["last"].replace(tzinfo=UTC) if last["last"] else None,
+        updated_at=datetime.now(UTC),
+    )
+
+
+def _advance(
+    progress: Progress, batch: BatchCounts, spark: SparkSession, tables: Tables
+) -> Progress:
+    """The progress after a batch.
+
+    The counts are asked of the tables, whose metadata knows them: adding up batches would count
+    one twice that is run again. The time is carried along, for finding it reads the whole table.
+    """
+    times = [time for time in (progress.last_occurred_at, batch.last_occurred_at) if time]
+    return Progress(
+        accepted=spark_events.read_events(spark, tables).count(),
+        rejected=spark_events.read_rejected(spark, tables).count(),
+        last_occurred_at=max(times, default=None),
         updated_at=datetime.now(UTC),
     )
 

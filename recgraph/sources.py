@@ -7,6 +7,7 @@ size does not matter; rows without an event id need 16 bytes of memory each.
 
 import hashlib
 import importlib.util
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -74,11 +75,24 @@ def read_messages(source: str, columns: ColumnNames) -> Iterator[Message]:
     if source == COMPLETE_JOURNEY:
         return _complete_journey()
     path = Path(source)
-    return with_event_ids(_rows(path, columns.by_field()))
+    return with_event_ids(read_rows(path, columns.by_field()))
 
 
-def _rows(path: Path, fields: Mapping[str, str]) -> Iterator[Message]:
-    """The rows of a file as messages."""
+def read_rows(path: Path, fields: Mapping[str, str]) -> Iterator[Message]:
+    """The rows of a CSV, JSON Lines or Parquet file: field -> value, without empty ones.
+
+    Parameters
+    ----------
+    path
+        Its suffix says the format; ``.gz`` may follow.
+    fields
+        Field -> column of the file.
+
+    Raises
+    ------
+    InputError
+        The file is missing or unreadable, of an unknown format, or lacks a column.
+    """
     for batch in _batches(path, fields):
         columns = [_plain(batch.column(column)) for column in fields.values()]
         for values in zip(*columns, strict=True):
@@ -100,7 +114,7 @@ def _batches(path: Path, fields: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
         _check_columns(path, reader.schema.names, fields)
         yield from reader
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror or error}."
+        message = f"{path} cannot be read: {os.strerror(error.errno) if error.errno else error}."
         raise InputError(message) from error
     except pa.ArrowInvalid as error:
         message = f"{path} is not a readable {file_format} file: {' '.join(str(error).split())}"
@@ -126,7 +140,7 @@ def _check_columns(path: Path, found: Iterable[str], fields: Mapping[str, str]) 
     if missing:
         message = (
             f"{path}: no column {', '.join(missing)}; it has {', '.join(found)}. "
-            "Name the columns: --user-column, --item-column, --quantity-column, --time-column."
+            "Name the right columns with the --...-column options."
         )
         raise InputError(message)
 

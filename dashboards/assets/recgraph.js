@@ -23,11 +23,6 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
   },
 });
 
-/* Suggestions come filtered and ordered from the server. */
-window.dashMantineFunctions = Object.assign({}, window.dashMantineFunctions, {
-  asGiven: function (input) { return input.options; },
-});
-
 /* Cells that are links; React writes the text, so a title is never run. */
 window.dashAgGridComponentFunctions = Object.assign({}, window.dashAgGridComponentFunctions, {
   ProductLink: function (props) {

@@ -21,6 +21,8 @@ NAME = "Network"
 
 MAX_TABLE_ROWS = 300
 """Edges that the table beside the picture lists."""
+N_HITS = 12
+"""Suggestions for a search."""
 MAX_QUERY_LENGTH = 200
 """Characters of a search that are used."""
 
@@ -74,25 +76,24 @@ def register(app: Dash, store: Store) -> None:
     )
 
     @app.callback(
-        Output("network-search", "data"),
-        Input("network-search", "searchValue"),
-        State("network-search", "value"),
-        prevent_initial_call=True,
-    )
-    def suggest(text: str | None, chosen: str | None) -> list[dict[str, str]]:
-        if chosen or not (text or "").strip():
-            raise PreventUpdate
-        return [_option(hit) for hit in store.search((text or "")[:MAX_QUERY_LENGTH].strip())]
-
-    @app.callback(
-        Output("url", "search", allow_duplicate=True),
+        Output("network-hits", "children"),
         Input("network-search", "value"),
         prevent_initial_call=True,
     )
-    def go(vertex: str | None) -> str:
-        if not vertex:
+    def suggest(text: str | None) -> Child:
+        return _hits(store, text or "")
+
+    @app.callback(
+        Output("url", "search", allow_duplicate=True),
+        Input("network-search", "n_submit"),
+        State("network-search", "value"),
+        prevent_initial_call=True,
+    )
+    def go_to_the_first(n_submit: int | None, text: str | None) -> str:
+        hits = _find(store, text or "", 1)
+        if not (n_submit and hits):
             raise PreventUpdate
-        return url("", vertex=vertex)
+        return url("", vertex=graphs.vertex_id(hits[0].kind, hits[0].external_id))
 
     @app.callback(
         Output("network", "elements"),
@@ -145,32 +146,40 @@ def _graph(store: Store, vertex: str, why: str | None) -> tuple[Graph, str]:
 
 
 def _search() -> Child:
-    return dmc.Select(
+    field = dmc.TextInput(
         id="network-search",
         label="User or product",
         placeholder="An id, or the beginning of words of a title",
-        searchable=True,
-        clearable=True,
         debounce=200,
-        data=[],
-        filter={"function": "asGiven"},
-        nothingFoundMessage="Nothing begins like this",
-        selectFirstOptionOnChange=True,
-        maxDropdownHeight=320,
-        className="search",
+        autoComplete="off",
+        spellCheck=False,
     )
+    hits = html.Div(id="network-hits", className="hits", role="status")
+    return html.Div([field, hits], className="search", role="search")
 
 
-def _option(hit: Hit) -> dict[str, str]:
-    kind = "User" if hit.kind == "user" else "Product"
-    name = hit.external_id if hit.title is None else f"{hit.title} ({hit.external_id})"
-    bought = (
-        f"bought {number(hit.bought_degree)}"
-        if hit.kind == "user"
-        else (f"{number(hit.bought_degree)} buyers")
-    )
-    vertex = graphs.vertex_id(hit.kind, hit.external_id)
-    return {"value": vertex, "label": f"{kind} · {name} · {bought}"}
+def _find(store: Store, text: str, n_hits: int) -> list[Hit]:
+    query = text.strip()[:MAX_QUERY_LENGTH]
+    return store.search(query, n_hits) if query else []
+
+
+def _hits(store: Store, text: str) -> Child:
+    """Return the suggestions as links; a note when nothing begins like the text."""
+    if not text.strip():
+        return None
+    hits = _find(store, text, N_HITS)
+    if not hits:
+        return html.P("Nothing begins like this.", className="hint")
+    return html.Ul([html.Li(_hit(hit)) for hit in hits])
+
+
+def _hit(hit: Hit) -> Child:
+    is_user = hit.kind == "user"
+    name = f"User {hit.external_id}" if is_user else name_of(hit.title, hit.external_id)
+    bought = number(hit.bought_degree)
+    about = f"bought {bought}" if is_user else f"{hit.external_id} · {bought} buyers"
+    link = vertex_link(hit.kind, hit.external_id, name)
+    return [link, html.Span(about, className="amount")]
 
 
 def _picture(graph: Graph, n_edges: int, rule: str) -> Child:
@@ -214,7 +223,12 @@ def _legend() -> Child:
 def _count(graph: Graph, n_edges: int, rule: str) -> list[Child]:
     shown, vertices = graph.number_of_edges(), graph.number_of_nodes()
     text = f"Showing {number(shown)} of {number(n_edges)} edges, {number(vertices)} vertices."
-    is_full = vertices >= graphs.MAX_VERTICES or shown >= graphs.MAX_EDGES
+    centres = sum(data["is_centre"] for _, data in graph.nodes(data=True))
+    is_full = (
+        vertices >= graphs.MAX_VERTICES
+        or shown >= graphs.MAX_EDGES
+        or centres >= graphs.MAX_CENTRES
+    )
     full = " It is full: start anew from a vertex in the table." if is_full else ""
     return [html.Strong(text), f" {rule}{full}"]
 

@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from recgraph import __version__, logs
-from recgraph.cli import doctor, events, serve, services, train  # noqa: F401
+from recgraph.cli import (  # noqa: F401
+    catalogue,
+    demo,
+    doctor,
+    events,
+    export,
+    generations,
+    serve,
+    services,
+    train,
+)
 from recgraph.cli.base import app, err
 from recgraph.errors import ConfigError, RecgraphError
 

@@ -4,12 +4,14 @@ What a person or a script asked for goes to standard output; progress and notice
 error, so that ``--json`` leaves one JSON object on standard output and nothing else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 app = typer.Typer(
     name="recgraph",
@@ -39,3 +41,12 @@ def report(
         typer.echo(msgspec.json.encode(summary).decode())
     else:
         out.print(render(summary))
+
+
+@contextmanager
+def bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows how many of how many are done, as a bar on standard error."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(TextColumn(description), *columns, console=err, transient=True) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

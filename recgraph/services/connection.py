@@ -23,6 +23,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Document = dict[str, Any]
 
+_SCHEMES = ("mongodb://", "mongodb+srv://")
 _TIMEOUT_MS = 5_000
 _LONGEST_COMMAND_MS = 60_000
 """An index over millions of items takes its time."""
@@ -84,6 +85,8 @@ def open_connection(uri: str, database: str) -> Iterator[Connection]:
 
 def _open_client(uri: str) -> MongoClient[Document]:
     try:
+        if not uri.startswith(_SCHEMES):  # the client would take it for a host
+            raise InvalidURI
         return MongoClient(
             uri,
             tz_aware=True,
@@ -102,7 +105,7 @@ def _open_client(uri: str) -> MongoClient[Document]:
 
 
 def explained(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
-    """Return the method of an object with a ``connection``, its client's errors turned into ours."""
+    """Return the method of an object with a ``connection`` with its client's errors as ours."""
 
     @functools.wraps(method)
     def with_our_errors(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:

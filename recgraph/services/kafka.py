@@ -46,7 +46,11 @@ class Topic(msgspec.Struct, frozen=True):
 @contextmanager
 def _open_admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
     with _explained(bootstrap):
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=_TIMEOUT_MS)
+        admin = KafkaAdminClient(
+            bootstrap_servers=bootstrap,
+            bootstrap_timeout_ms=_TIMEOUT_MS,
+            request_timeout_ms=_TIMEOUT_MS,
+        )
         try:
             yield admin
         finally:
@@ -130,7 +134,10 @@ def produce(
 
     with _explained(bootstrap):
         producer = KafkaProducer(
-            bootstrap_servers=bootstrap, linger_ms=_LINGER_MS, batch_size=_BATCH_BYTES
+            bootstrap_servers=bootstrap,
+            bootstrap_timeout_ms=_TIMEOUT_MS,
+            linger_ms=_LINGER_MS,
+            batch_size=_BATCH_BYTES,
         )
         try:
             for key, value in messages:

@@ -145,7 +145,7 @@ class MongoStore:
     @explained
     def items(self, item_ids: Iterable[str]) -> dict[str, ItemProfile]:
         """Return the known ones among the items by id, without their neighbour lists."""
-        ids = [item_id for item_id in dict.fromkeys(item_ids) if _can_be_id(item_id)]
+        ids = list(dict.fromkeys(filter(_can_be_id, item_ids)))
         collection = self._collection(ITEMS)
         found: dict[str, ItemProfile] = {}
         for start in range(0, len(ids), _IDS_A_FIND):
@@ -160,7 +160,8 @@ class MongoStore:
             return self._top({}, RECOMMENDED_RANK, n_items)
         if not _is_storable(department):
             return []
-        return self._top({"department": {"$eq": department}}, DEPARTMENT_RANK, n_items)
+        # Not as {"$eq": ...}, for which the embedded server leaves the index aside.
+        return self._top({"department": department}, DEPARTMENT_RANK, n_items)
 
     @explained
     def popular(self, n_items: int) -> list[ItemProfile]:

@@ -35,7 +35,7 @@ from recgraph.services.documents import (
     user_batches,
     word_batches,
 )
-from recgraph.services.mongo import POINTER_CACHE_S, MongoStore
+from recgraph.services.mongo import POINTER_CACHE_S, MongoStore, Pointer
 
 OnProgress = Callable[[int, int], None]
 """Called with the documents done and all there are."""
@@ -50,7 +50,6 @@ class Publication(msgspec.Struct, frozen=True):
     generation: str
     users: int
     items: int
-    words: int
     written: int
     """Documents that were not there before."""
     has_moved: bool
@@ -90,9 +89,21 @@ def publish(
     seen = store.pointer()
     with store.connection.explaining():
         parts = _parts(store, folder, manifest)
-        written = _fill_all(parts, on_progress)
-    n_words = parts[-1].expected
-    store.record(manifest, n_words=n_words)
+        n_written = _fill_all(parts, on_progress)
+    store.record(manifest, n_words=parts[-1].expected)
+    return _switch(store, manifest, n_written, keep=keep, seen=seen, started=started)
+
+
+def _switch(
+    store: MongoStore,
+    manifest: Manifest,
+    n_written: int,
+    *,
+    keep: int,
+    seen: Pointer | None,
+    started: float,
+) -> Publication:
+    """Move the pointer to a generation that is whole, and remove old ones."""
     has_moved = seen is None or seen.generation != manifest.id
     if has_moved:
         store.move_pointer(manifest.id, seen)
@@ -100,12 +111,35 @@ def publish(
         generation=manifest.id,
         users=manifest.counts.users,
         items=manifest.counts.items,
-        words=n_words,
-        written=written,
+        written=n_written,
         has_moved=has_moved,
         dropped=prune(store, keep),
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def activate(
+    store: MongoStore,
+    root: Path,
+    generation_id: str,
+    *,
+    keep: int,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Publication:
+    """Make a generation current, published from disk if need be; return what that took.
+
+    Raises
+    ------
+    GenerationError
+        It is neither on disk nor whole in the store, or was rejected.
+    """
+    started = time.monotonic()
+    held = {published.manifest.id: published.manifest for published in store.generations()}
+    manifest = held.get(generation_id)
+    if manifest is None or verify(store, manifest):
+        folder = resolve(root, generation_id)
+        return publish(store, folder, keep=keep, on_progress=on_progress)
+    return _switch(store, manifest, 0, keep=keep, seen=store.pointer(), started=started)
 
 
 def verify(store: MongoStore, manifest: Manifest) -> dict[str, int]:
@@ -223,21 +257,24 @@ def _fill_all(parts: Sequence[_Part], on_progress: OnProgress) -> int:
     """Fill every collection; return the number of documents that were missing."""
     total, done, written = sum(part.expected for part in parts), 0, 0
     for part in parts:
-        for n_inserted, n_rows in _fill(part):
-            written += n_inserted
-            done += n_rows
-            on_progress(done, total)
-        _finish(part)
+        if _count(part.collection) != part.expected:
+            for n_inserted, n_rows in _fill(part):
+                written += n_inserted
+                on_progress(done + n_rows, total)
+            _check(part)
+        done += part.expected
+        on_progress(done, total)
+        for keys in part.indexes:
+            part.collection.create_index(keys)
     return written
 
 
 def _fill(part: _Part) -> Iterator[tuple[int, int]]:
-    """Insert what is missing; give inserted and seen documents, a batch at a time."""
-    if _count(part.collection) == part.expected:
-        yield 0, part.expected
-        return
+    """Insert what is missing; give the documents that were, and how far that has come."""
+    n_rows = 0
     for batch in part.batches:
-        yield _insert(part.collection, batch), len(batch)
+        n_rows += len(batch)
+        yield _insert(part.collection, batch), n_rows
 
 
 def _insert(collection: Collection[Document], documents: list[Document]) -> int:
@@ -250,10 +287,8 @@ def _insert(collection: Collection[Document], documents: list[Document]) -> int:
         return int(error.details["nInserted"])
 
 
-def _finish(part: _Part) -> None:
-    """Build the indexes; the collection must hold what the manifest says."""
-    for keys in part.indexes:
-        part.collection.create_index(keys)
+def _check(part: _Part) -> None:
+    """Return when the collection holds what the manifest says."""
     held = _count(part.collection)
     if held != part.expected:
         message = (

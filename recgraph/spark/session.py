@@ -14,6 +14,8 @@ from recgraph.config import Settings
 from recgraph.errors import ServiceError
 from recgraph.spark.scratch import SCRATCH
 
+_LOG_BYTES = 5_000_000
+"""A log larger than this is set aside when Spark starts."""
 LOG_CONFIG = Path(__file__).with_name("log4j2.properties")
 
 
@@ -37,12 +39,14 @@ def open_session(settings: Settings, jars: Sequence[Path]) -> Iterator[SparkSess
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     scratch = _new_scratch(settings.data_dir / "tmp")
+    log = settings.data_dir / "logs" / "spark.log"
     try:
-        session = _builder(settings, jars, scratch).getOrCreate()
+        with _stderr_to(log):
+            session = _builder(settings, jars, scratch).getOrCreate()
     except Exception as error:
         message = (
             f"Spark does not start: {str(error).splitlines()[0]} "
-            "`recgraph doctor` says what is missing."
+            f"Its log is {log}; `recgraph doctor` says what is missing."
         )
         raise ServiceError(message) from error
     session.sparkContext.setLogLevel("ERROR")
@@ -55,6 +59,23 @@ def open_session(settings: Settings, jars: Sequence[Path]) -> Iterator[SparkSess
         if gateway is not None:
             gateway.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _stderr_to(log: Path) -> Iterator[None]:
+    """Let what is started in the block write its errors to a file: the JVM, and its workers."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+    sys.stderr.flush()
+    ours = os.dup(2)
+    try:
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(ours, 2)
+        os.close(ours)
 
 
 def _new_scratch(root: Path) -> Path:

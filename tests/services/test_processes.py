@@ -73,6 +73,17 @@ def test_service_has_a_session_of_its_own(service: Service) -> None:
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
 
 
+def test_service_holds_nothing_of_the_command_that_started_it(
+    service: Service, tmp_path: Path
+) -> None:
+    with (tmp_path / "open").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        start(service)
+    process = processes.running(service)
+    assert process is not None
+    assert {Path(opened.path) for opened in process.open_files()} == {service.log}
+
+
 def test_restart_takes_the_same_port_again(service: Service) -> None:
     start(service)
     before = processes.last_ports(service)

@@ -1,0 +1,104 @@
+"""Our fit and our lists against MLlib's, on the same data in one run; prints ratios.
+
+``python -m tests.benchmarks.bench_spark [N_EVENTS]`` (all of Complete Journey by default). The
+order alternates from round to round, so that a machine that slows down slows both.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+from pyspark.ml.recommendation import ALS, ALSModel
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from recgraph import pipeline, sources
+from recgraph.config import Settings, load_settings
+from recgraph.spark.model import Indexed, fit_als, index_interactions
+from recgraph.spark.recommend import recommend_top_k
+from recgraph.stages import Stages
+
+N_ROUNDS = 3
+
+
+def interactions_of(spark: SparkSession, n_events: int | None) -> Indexed:
+    """Interactions of Complete Journey: purchases counted per household and product."""
+    table = spark.read.parquet(str(sources.complete_journey_file("transactions")))
+    if n_events is not None:
+        table = table.orderBy("transaction_timestamp").limit(n_events)
+    pairs = (
+        table.where("quantity > 0")
+        .groupBy(F.col("household_id").alias("user_id"), F.col("product_id").alias("item_id"))
+        .agg(F.count("*").cast("float").alias("rating"), F.count("*").alias("n_events"))
+    )
+    return index_interactions(pairs.withColumn("last_at", F.current_timestamp()))
+
+
+def mllib_defaults(indexed: Indexed, settings: Settings) -> ALSModel:
+    """MLlib as its documentation shows it: same model, its own blocks."""
+    als = ALS(
+        rank=settings.n_factors,
+        maxIter=settings.n_iterations,
+        regParam=settings.regularization,
+        alpha=settings.alpha,
+        implicitPrefs=True,
+        seed=settings.seed,
+        userCol="user_index",
+        itemCol="item_index",
+        ratingCol="rating",
+    )
+    model = als.fit(indexed.interactions)
+    model.userFactors.count()
+    return model
+
+
+def seconds(job: Callable[[], object]) -> float:
+    """How long a job takes."""
+    started = time.perf_counter()
+    job()
+    return time.perf_counter() - started
+
+
+def compare(name: str, ours: Callable[[], object], theirs: Callable[[], object]) -> None:
+    """Print medians and the median of the ratios, pair by pair."""
+    pairs = []
+    for number in range(N_ROUNDS):
+        order = [ours, theirs] if number % 2 == 0 else [theirs, ours]
+        taken = [seconds(job) for job in order]
+        pairs.append(taken if number % 2 == 0 else taken[::-1])
+    a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(theirs_s / ours_s for ours_s, theirs_s in pairs)
+    typer.echo(f"{name}: ours {a:.2f} s, MLlib {b:.2f} s, MLlib / ours {ratio:.2f}")
+
+
+def main(n_events: int | None) -> None:
+    """Run both comparisons."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = load_settings(data_dir=Path(folder), driver_memory="4g", n_factors=32)
+        with pipeline.open_spark(settings, Stages()) as spark:
+            indexed = interactions_of(spark, n_events)
+            sizes = (indexed.n_users, indexed.n_items, indexed.n_interactions)
+            typer.echo("{:,} users, {:,} items, {:,} interactions".format(*sizes))
+            compare(
+                f"fit, {settings.n_factors} factors, {settings.n_iterations} iterations",
+                lambda: fit_als(indexed, settings),
+                lambda: mllib_defaults(indexed, settings),
+            )
+            factors, model = fit_als(indexed, settings), mllib_defaults(indexed, settings)
+            compare(
+                f"top {settings.k} for every user (ours leaves out what was bought)",
+                lambda: recommend_top_k(factors, indexed, settings),
+                lambda: (
+                    model.recommendForAllUsers(settings.k)
+                    .write.mode("overwrite")
+                    .parquet(f"{folder}/mllib-lists")
+                ),
+            )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -1,0 +1,79 @@
+"""A dashboard over a real store on a free port: for the browser tests and the screenshots."""
+
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import waitress.server
+from pymongo import MongoClient
+
+from dashboards.app import create_app
+from dashboards.auth import Links, read_secret_key
+from recgraph.ports import Progress, Store
+from recgraph.services.mongo import MongoStore, open_store
+from recgraph.services.publish import publish
+from tests.sample import write_sample_generation
+
+HOSTS = ["127.0.0.1", "localhost"]
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A dashboard that is being served."""
+
+    url: str
+    links: Links
+
+    def link(self) -> str:
+        """Return a one-time link into it."""
+        return f"{self.url}/sign-in?token={self.links.new_token()}"
+
+
+@contextmanager
+def fresh_store(uri: str) -> Iterator[MongoStore]:
+    """Give a store over a database that nobody else uses, dropped afterwards."""
+    name = f"test-{secrets.token_hex(4)}"
+    with open_store(uri, name) as store:
+        yield store
+    with MongoClient(uri) as client:
+        client.drop_database(name)
+
+
+@contextmanager
+def sample_store(uri: str, root: Path) -> Iterator[MongoStore]:
+    """Give a store that holds the sample generation and some progress of ingest."""
+    folder = write_sample_generation(root, n_users=60, n_items=150, mean_bought=14, k=10)
+    now = datetime.now(UTC)
+    with fresh_store(uri) as store:
+        publish(store, folder, keep=3)
+        store.write_progress(Progress(1_469_307, 12, now - timedelta(hours=3), now))
+        yield store
+
+
+@contextmanager
+def served(store: Store, folder: Path) -> Iterator[Site]:
+    """Serve a dashboard over the store by the server of `recgraph serve`, on a free port."""
+    links = Links(folder / "links")
+    key = read_secret_key(folder / "session.key")
+    app = create_app(store, secret_key=key, links=links, hosts=HOSTS)
+    server = waitress.server.create_server(app.server, host="127.0.0.1", port=0, threads=8)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield Site(f"http://127.0.0.1:{server.effective_port}", links)
+    finally:
+        server.task_dispatcher.shutdown()
+        server.close()
+        thread.join(timeout=5)

@@ -1,0 +1,274 @@
+"""The dashboard in a real browser; `open_browser` fails a test on any console problem."""
+
+import re
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from dashboards.app import PAGES
+from recgraph.services.mongo import MongoStore
+from tests.dashboards.conftest import Watched
+from tests.dashboards.serving import Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.services]
+
+Open = Callable[..., Watched]
+
+NASTY_TITLE = "<img src=x onerror=alert(1)>"
+
+UNNAMED = """() => [...document.querySelectorAll("a, button, input:not([type=hidden]), img")]
+  .filter((e) => e.offsetParent !== null && !e.closest("[role=img], .ag-root-wrapper"))
+  .filter((e) => !(e.textContent || e.ariaLabel || e.alt === "" || e.labels?.length || e.alt))
+  .map((e) => e.outerHTML.slice(0, 120))"""
+
+CLICK_POINT = """(id) => {
+  const drawing = document.getElementById("network");
+  const box = drawing.getBoundingClientRect();
+  const at = drawing._cyreg.cy.getElementById(id).renderedPosition();
+  return [box.x + at.x, box.y + at.y];
+}"""
+VERTICES = """() => document.getElementById("network")._cyreg.cy.nodes().map((n) => n.id())"""
+
+
+def vertices(page: Page) -> list[str]:
+    page.wait_for_function("document.getElementById('network')?._cyreg?.cy.nodes().length > 0")
+    found: list[str] = page.evaluate(VERTICES)
+    return found
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_every_page_fits_and_is_named(open_browser: Open, scheme: str, width: int) -> None:
+    watched = open_browser(width, scheme)
+    page = watched.page
+    for path in PAGES:
+        watched.open(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert page.locator("h1").count() == 1
+        assert page.evaluate(UNNAMED) == []
+        assert page.title().endswith("· recgraph")
+        current = page.locator('nav [aria-current="page"]')
+        assert current.count() == 1
+        expect(current).to_be_in_viewport()
+        assert page.get_attribute("html", "data-mantine-color-scheme") == scheme
+    if width == 400:
+        assert page.locator("nav").bounding_box()["y"] > 800  # type: ignore[index]
+
+
+def test_link_signs_in_and_leaves_the_address(open_browser: Open) -> None:
+    page = open_browser().page
+    assert "token" not in page.url
+    assert page.evaluate("document.cookie") == ""
+    assert "token" not in page.evaluate("document.referrer")
+
+
+def test_second_browser_pastes_a_token(site: Site, browser: Browser) -> None:
+    link = site.link()
+    context = browser.new_context()
+    page = context.new_page()
+    assert page.goto(site.url + "/top?department=Dairy").status == 401  # type: ignore[union-attr]
+    page.get_by_label("Or paste the token").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("used already")
+    page.get_by_label("Or paste the token").fill(link.rpartition("=")[2])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("h1")).to_have_text("Top recommended products")
+    assert page.url.endswith("/top?department=Dairy")
+    context.close()
+
+
+def test_navigation_works_without_a_reload(open_browser: Open) -> None:
+    page = open_browser().page
+    page.evaluate("window.stayed = true")
+    headings = {"Network": "Network", "Degrees": "Degree distribution", "User": "User"}
+    for name, heading in headings.items():
+        page.get_by_role("navigation").get_by_role("link", name=name).click()
+        expect(page.locator("h1")).to_have_text(heading)
+    page.go_back()
+    expect(page.locator("h1")).to_have_text("Degree distribution")
+    assert page.evaluate("window.stayed")
+
+
+def test_ingest_numbers_move(open_browser: Open) -> None:
+    page = open_browser().page
+    with page.expect_response("**/_dash-update-component*", timeout=6_000) as answer:
+        pass
+    assert answer.value.ok
+    expect(page.locator("#ingest")).to_contain_text("1,469,307")
+
+
+def test_search_leads_to_a_neighbourhood(open_browser: Open) -> None:
+    watched = open_browser()
+    page = watched.page
+    watched.open("/network")
+    box = page.get_by_role("textbox", name="User or product")
+    box.click()
+    box.press_sequentially("brea", delay=20)
+    hits = page.locator("#network-hits").get_by_role("link")
+    expect(hits.first).to_contain_text("Bread")
+    expect(box).to_have_value("brea")
+    chosen = hits.nth(1).inner_text()
+    hits.nth(1).click()
+    expect(page).to_have_url(re.compile("/network\\?vertex=i%3A"))
+    expect(page.locator("#network-panel h2")).to_have_text(chosen)
+    expect(hits).to_have_count(0)
+    expect(page.locator("#network-count")).to_contain_text("Showing")
+    expect(page.locator("#network-count")).to_contain_text("The strongest first")
+
+
+def test_enter_leads_to_the_best_hit(open_browser: Open) -> None:
+    watched = open_browser()
+    page = watched.page
+    watched.open("/network")
+    box = page.get_by_role("textbox", name="User or product")
+    box.fill("u21")
+    box.press("Enter")
+    expect(page).to_have_url(re.compile("/network\\?vertex=u%3Au21$"))
+    expect(page.locator("#network-panel h2")).to_have_text("u21")
+
+
+def test_search_for_nothing_known_says_so(open_browser: Open) -> None:
+    watched = open_browser()
+    watched.open("/network")
+    box = watched.page.get_by_role("textbox", name="User or product")
+    box.press_sequentially("<b>zzz")
+    expect(watched.page.get_by_text("Nothing begins like this")).to_be_visible()
+
+
+def test_click_expands_a_vertex_and_shows_its_details(open_browser: Open) -> None:
+    watched = open_browser()
+    page = watched.page
+    watched.open("/network?vertex=i:1010")
+    before = vertices(page)
+    vertex = next(v for v in reversed(before) if v.startswith("u:u"))
+    page.mouse.click(*page.evaluate(CLICK_POINT, vertex))
+    expect(page.locator("#network-panel h2")).to_have_text(vertex[2:])
+    after = vertices(page)
+    assert set(before) < set(after)
+    expect(page.locator("#network-count")).to_contain_text(f"{len(after)} vertices")
+    page.get_by_text("The same as a table").click()
+    expect(page.locator("#network-table tbody tr").first).to_be_visible()
+
+
+def test_network_can_be_walked_without_the_drawing(open_browser: Open) -> None:
+    watched = open_browser()
+    page = watched.page
+    watched.open("/network?vertex=u:u20")
+    summary = page.get_by_text("The same as a table")
+    summary.focus()
+    page.keyboard.press("Enter")
+    for _ in ("the table", "the user", "the product"):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#network-panel h2")).not_to_have_text("u20")
+
+
+def test_recommendation_is_explained_by_paths(open_browser: Open) -> None:
+    watched = open_browser()
+    watched.open("/user?id=u20")
+    watched.page.get_by_text("Why?", exact=True).first.click()
+    expect(watched.page.locator("#network-count")).to_contain_text("paths behind")
+
+
+def test_user_is_looked_up(open_browser: Open, store: MongoStore) -> None:
+    watched = open_browser()
+    page = watched.page
+    watched.open("/user")
+    field = page.get_by_label("User id")
+    field.fill("u20")
+    field.press("Enter")
+    page.wait_for_url("**/user?id=u20")
+    user = store.user("u20")
+    assert user is not None
+    rows = page.get_by_role("region", name="Recommended to this user").locator("tbody tr")
+    expect(rows).to_have_count(len(user.recommended))
+    expect(rows.first).to_contain_text(f"{user.recommended[0].score:.3f}")
+    expect(rows.first).to_contain_text("ALS")
+
+
+@pytest.mark.parametrize(
+    "user_id", ["nobody", "<img src=x onerror=alert(1)>2", "a'b\"c", "🍉", "$ne"]
+)
+def test_unknown_user_gets_the_popular_list(open_browser: Open, user_id: str) -> None:
+    watched = open_browser()
+    page = watched.page
+    watched.open("/user")
+    page.get_by_label("User id").fill(user_id)
+    page.get_by_role("button", name="Look up").click()
+    expect(page.locator(".notice")).to_contain_text(f"no user {user_id}.")
+    expect(page.get_by_role("region", name="The popular list")).to_be_visible()
+    assert page.locator("#main img").count() == 0
+
+
+def test_html_in_a_title_is_shown_and_not_run(open_browser: Open) -> None:
+    watched = open_browser()
+    page = watched.page
+    watched.open("/network?vertex=" + quote("i:$gt"))
+    expect(page.locator("#network-panel h2")).to_have_text(NASTY_TITLE)
+    assert page.locator("#main img").count() == 0
+    watched.open("/top")
+    expect(page.locator("#top-grid").get_by_role("link", name=NASTY_TITLE)).to_be_visible()
+    expect(page.locator(".figure").get_by_text(NASTY_TITLE)).to_be_visible()
+    assert page.locator("#main img").count() == 0
+    watched.open("/network")
+    box = page.get_by_role("textbox", name="User or product")
+    box.press_sequentially("img")
+    page.locator("#network-hits").get_by_role("link", name=NASTY_TITLE).click()
+    expect(page.locator("#network-panel h2")).to_have_text(NASTY_TITLE)
+
+
+def test_department_filters_the_products(open_browser: Open) -> None:
+    watched = open_browser()
+    page = watched.page
+    watched.open("/top")
+    page.get_by_label("Department").first.click()
+    page.get_by_role("option", name="Dairy").click()
+    page.wait_for_url("**/top?department=Dairy")
+    cells = page.locator('#top-grid .ag-row [col-id="department"]')
+    expect(cells.first).to_have_text("Dairy")
+    assert set(cells.all_inner_texts()) == {"Dairy"}
+
+
+def test_scheme_is_switched_and_kept(open_browser: Open) -> None:
+    watched = open_browser(scheme="light")
+    page = watched.page
+    watched.open("/degrees")
+    tick = page.locator(".xtick text").first
+    colours = [tick.evaluate("e => getComputedStyle(e).fill")]
+    page.get_by_role("button", name="Switch between light and dark").click()
+    expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", "dark")
+    page.wait_for_function(
+        "c => getComputedStyle(document.querySelector('.xtick text')).fill !== c", arg=colours[0]
+    )
+    watched.open("/degrees")
+    expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", "dark")
+    assert tick.evaluate("e => getComputedStyle(e).fill") != colours[0]
+
+
+def test_skip_link_leads_to_the_content(open_browser: Open) -> None:
+    page = open_browser().page
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the content")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('#main') !== null")
+
+
+def test_sign_out_shows_the_sign_in_page(open_browser: Open) -> None:
+    page = open_browser().page
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("h1")).to_have_text("Sign in to recgraph")
+
+
+def test_session_that_ended_leads_to_the_sign_in_page(site: Site, browser: Browser) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(site.link())
+    expect(page.locator("h1")).to_have_text("Overview")
+    context.clear_cookies()
+    page.get_by_role("navigation").get_by_role("link", name="Top").click()
+    expect(page.locator("h1")).to_have_text("Sign in to recgraph")
+    context.close()

@@ -1,0 +1,170 @@
+"""The stream from a real topic to the Delta tables: each message once, whatever happens."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import pytest
+from pyspark.sql import SparkSession
+
+from recgraph import pipeline
+from recgraph.config import Settings, load_settings
+from recgraph.errors import NoInteractionsError, ServiceError
+from recgraph.ports import Progress
+from recgraph.services import kafka
+from recgraph.spark import events as spark_events
+from recgraph.stages import Stages
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+def stream(settings: Settings, kafka_bootstrap: str, topic: str) -> Settings:
+    """The test's settings with a real broker and a fresh topic, which is there."""
+    kafka.ensure_topic(kafka_bootstrap, topic, n_partitions=2)
+    return load_settings(
+        data_dir=settings.data_dir,
+        kafka_bootstrap=kafka_bootstrap,
+        topic=topic,
+        max_events_per_batch=400,
+        driver_memory="1g",
+    )
+
+
+def message(number: int, **changes: object) -> tuple[bytes, bytes]:
+    event = {
+        "event_id": f"e{number}",
+        "user_id": f"u{number % 7}",
+        "product_id": f"p{number % 11}",
+        "quantity": 1,
+        "occurred_at": "2020-01-01T00:00:00Z",
+    }
+    return str(number % 7).encode(), msgspec.json.encode(event | changes)
+
+
+def send(stream: Settings, messages: Iterable[tuple[bytes | None, bytes]]) -> None:
+    assert stream.kafka_bootstrap is not None
+    assert kafka.produce(stream.kafka_bootstrap, stream.topic, messages).failed == 0
+
+
+def ingest(spark: SparkSession, stream: Settings) -> Progress:
+    assert stream.kafka_bootstrap is not None
+    return pipeline.ingest(
+        spark,
+        stream,
+        bootstrap=stream.kafka_bootstrap,
+        topic_id=kafka.describe_topic(stream.kafka_bootstrap, stream.topic).id,
+        once=True,
+        stop=threading.Event(),
+    )
+
+
+def event_ids(spark: SparkSession, stream: Settings) -> list[str]:
+    frame = spark_events.read_events(spark, pipeline.tables_of(stream))
+    return sorted(row["event_id"] for row in frame.collect())
+
+
+def test_good_events_and_rubbish_part_ways(spark: SparkSession, stream: Settings) -> None:
+    send(stream, [message(number) for number in range(1000)])
+    send(stream, [(None, b"rubbish"), message(1, quantity="many"), (b"k", b'{"user_id": "\xff"}')])
+    send(stream, [message(2000, event_id=None, user_id="a b", product_id="$x.🥐")])
+    progress = ingest(spark, stream)
+    assert (progress.accepted, progress.rejected) == (1001, 3)
+    rejected = spark_events.read_rejected(spark, pipeline.tables_of(stream)).collect()
+    assert {bytes(row["raw"]): row["reason"] for row in rejected} == {
+        b"rubbish": "not_json",
+        message(1, quantity="many")[1]: "wrong_type",
+        b'{"user_id": "\xff"}': "not_json",
+    }
+    without_id = [each for each in event_ids(spark, stream) if "/" in each]
+    assert len(without_id) == 1  # its identity is its place: topic id, partition, offset
+
+
+def test_an_empty_topic_gives_nothing_and_training_says_so(
+    spark: SparkSession, stream: Settings
+) -> None:
+    assert ingest(spark, stream).accepted == 0
+    with pytest.raises(NoInteractionsError):
+        pipeline.train(spark, stream, Stages())
+
+
+def test_training_without_any_table_says_what_to_do(
+    spark: SparkSession, settings: Settings
+) -> None:
+    with pytest.raises(NoInteractionsError, match="recgraph ingest --once"):
+        pipeline.train(spark, settings, Stages())
+
+
+def test_a_batch_that_is_run_again_is_written_once(spark: SparkSession, stream: Settings) -> None:
+    send(stream, [message(number) for number in range(50)] + [(None, b"rubbish")])
+    ingest(spark, stream)
+    tables = pipeline.tables_of(stream)
+    limits = pipeline.events.limits_from_settings(stream)
+    raw = (
+        spark.read.format("kafka")
+        .option("kafka.bootstrap.servers", stream.kafka_bootstrap)
+        .option("subscribe", stream.topic)
+        .load()
+    )
+    parsed = spark_events.parse_messages(raw, limits, {stream.topic: "id"})
+    app_id = next(stream.data_dir.glob("checkpoints/*/recgraph-app-id")).read_text()
+    for batch_id in (0, 0):
+        spark_events.write_batch(parsed, batch_id, tables=tables, app_id=app_id)
+    progress = pipeline.read_progress(spark, tables)
+    assert (progress.accepted, progress.rejected) == (50, 1)
+
+
+def test_a_lost_checkpoint_goes_on_from_the_table(spark: SparkSession, stream: Settings) -> None:
+    send(stream, [message(number) for number in range(300)])
+    ingest(spark, stream)
+    (checkpoint,) = stream.data_dir.glob("checkpoints/*")
+    checkpoint.rename(stream.data_dir / "lost")
+    send(stream, [message(number) for number in range(300, 500)])
+    assert ingest(spark, stream).accepted == 500
+    assert event_ids(spark, stream) == sorted(f"e{number}" for number in range(500))
+
+
+def test_a_broken_stream_is_one_clear_line(spark: SparkSession, stream: Settings) -> None:
+    send(stream, [message(1)])
+    ingest(spark, stream)
+    (offsets,) = stream.data_dir.glob("checkpoints/*/offsets/0")
+    offsets.write_text("rubbish")
+    with pytest.raises(ServiceError, match=r"ingest stopped: .*Nothing is lost") as raised:
+        ingest(spark, stream)
+    assert "\n" not in str(raised.value)
+
+
+def test_killed_at_any_moment_every_event_is_there_once(
+    spark: SparkSession, stream: Settings
+) -> None:
+    n_events, n_kills = 4000, 2
+    send(stream, [message(number) for number in range(n_events)])
+    for kill in range(n_kills):
+        process = start_ingest(stream)
+        wait_for_commits(stream.events_dir, more_than=2 * kill + 1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert 0 < len(event_ids(spark, stream)) < n_events  # the kills came in between
+    assert ingest(spark, stream).accepted == n_events
+    assert event_ids(spark, stream) == sorted(f"e{number}" for number in range(n_events))
+
+
+def start_ingest(stream: Settings) -> subprocess.Popen[bytes]:
+    """`recgraph ingest` in a process of its own; its JVM ends with it."""
+    names = ("data_dir", "kafka_bootstrap", "topic", "max_events_per_batch", "driver_memory")
+    variables = {f"RECGRAPH_{name.upper()}": str(getattr(stream, name)) for name in names}
+    command = [sys.executable, "-m", "recgraph.cli", "ingest"]
+    return subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.DEVNULL)
+
+
+def wait_for_commits(table: Path, *, more_than: int) -> None:
+    deadline = time.monotonic() + 90
+    while len(list(table.glob("_delta_log/*.json"))) <= more_than:
+        assert time.monotonic() < deadline, "ingest wrote nothing"
+        time.sleep(0.05)

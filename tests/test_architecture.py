@@ -1,0 +1,86 @@
+"""The direction of imports, held: a ban list per folder."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+SPARK = {"pyspark", "delta", "graphframes"}
+CLIENTS = {"kafka", "pymongo", "bson"}
+WEB = {"dash", "flask", "plotly", "dash_cytoscape", "dash_ag_grid", "dash_mantine_components"}
+SHELL = {"recgraph.pipeline", "recgraph.cli"}
+GPL = {"secantus", "secantusdb"}
+
+BANS = {
+    "recgraph/*.py": SPARK | CLIENTS | WEB | SHELL | {"recgraph.services", "recgraph.spark"},
+    "recgraph/pipeline.py": CLIENTS | WEB | {"recgraph.cli", "dashboards"},
+    "recgraph/spark/**/*.py": CLIENTS | WEB | SHELL | {"recgraph.services", "dashboards"},
+    "recgraph/services/**/*.py": SPARK | WEB | SHELL | {"recgraph.spark", "dashboards"},
+    "recgraph/cli/**/*.py": SPARK | CLIENTS,
+    "dashboards/**/*.py": SPARK
+    | CLIENTS
+    | SHELL
+    | {"recgraph.services", "recgraph.spark", "recgraph.jars", "recgraph.machine"},
+    "**/*.py": GPL,
+}
+OWN_BAN = {"recgraph/pipeline.py"}
+"""Modules that a wider pattern also matches, but whose own line above counts alone."""
+
+
+def modules_of(pattern: str) -> Iterator[Path]:
+    for path in ROOT.glob(pattern):
+        name = path.relative_to(ROOT).as_posix()
+        if name.split("/")[0] in {"recgraph", "dashboards"} and (
+            name not in OWN_BAN or pattern in {name, "**/*.py"}
+        ):
+            yield path
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("pattern", BANS)
+def test_no_module_imports_what_its_room_bans(pattern: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules_of(pattern)
+        for name in imports_of(path)
+        if any(name == banned or name.startswith(f"{banned}.") for banned in BANS[pattern])
+    ]
+    assert not found
+    assert list(modules_of(pattern)), f"{pattern} matches nothing: the ban guards nothing"
+
+
+def test_commands_import_spark_services_and_pages_only_when_they_run() -> None:
+    slow = {"recgraph.pipeline", "recgraph.services", "recgraph.spark", "dashboards"}
+    found = [
+        f"{path.name} imports {name}"
+        for path in modules_of("recgraph/cli/**/*.py")
+        for name in _top_level_imports(path)
+        if any(name == each or name.startswith(f"{each}.") for each in slow)
+    ]
+    assert not found
+
+
+def _top_level_imports(path: Path) -> Iterator[str]:
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_every_column_is_named_once() -> None:
+    from recgraph.columns import Columns
+
+    names = [value for key, value in vars(Columns).items() if key.isupper()]
+    assert len(names) == len(set(names))
