@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
-import dash_mantine_components as dmc
 import plotly.graph_objects as go
 from dash import dcc, html
 
@@ -28,9 +27,10 @@ def aria(**attributes: str) -> dict[str, Any]:
     return {f"aria-{name}": value for name, value in attributes.items()}
 
 
-def link(text: str, href: str, **properties: Any) -> Child:
+def link(text: Child, href: str) -> Child:
     """Return a link to another page, followed without a reload."""
-    return dmc.Anchor(text, href=href, **{"underline": "hover", "inherit": True} | properties)
+    # not Mantine's Anchor: it decodes the address, which loses an id's & # % and +
+    return dcc.Link(text, href=href)
 
 
 def vertex_link(kind: Kind, external_id: str, text: str) -> Child:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -199,6 +199,26 @@ def _advance(
 # --- train --------------------------------------------------------------------------------------
 
 
+class Source(NamedTuple):
+    """The events that a training is made from."""
+
+    events: DataFrame
+    """Each event identity once."""
+    counts: EventCounts
+    version: int
+    """Version of the event table."""
+    seen: dict[str, dict[str, int]]
+    """Topic id -> partition -> next offset."""
+
+
+class Trained(NamedTuple):
+    """A model of all interactions, and the lists it gives."""
+
+    indexed: Indexed
+    factors: Factors
+    lists: DataFrame
+
+
 def train(spark: SparkSession, settings: Settings, stages: Stages) -> Manifest:
     """One complete generation on disk, from all events that are in the event table now.
 
@@ -207,52 +227,61 @@ def train(spark: SparkSession, settings: Settings, stages: Stages) -> Manifest:
     NoInteractionsError
         There are no events, or none is left to train on.
     """
-    tables = tables_of(settings)
+    generation_id = generations.new_id()
+    with structlog.contextvars.bound_contextvars(generation=generation_id):
+        with stages("read", "reading events"):
+            source = _read_source(spark, settings)
+        with stages("evaluate", "training the evaluation model"):
+            measured = _evaluate(source.events, settings)
+        trained = _fit(source.events, settings, stages)
+        with stages("graph", "building the graph"):
+            catalogue = _read_catalogue(spark, settings)
+            graph = spark_graph.build_graph(trained.indexed, trained.lists, catalogue)
+        with generations.open_new(settings.generations_dir, generation_id) as folder:
+            with stages("write", "writing the generation"):
+                _write_frames(folder, graph, trained.factors, settings)
+            manifest = Manifest(
+                id=generation_id,
+                created_at=datetime.now(UTC),
+                status="complete",
+                feedback=settings.feedback,
+                settings={name: getattr(settings, name) for name in _TRAINING_SETTINGS},
+                seen=source.seen,
+                events_version=source.version,
+                counts=_counts(source.counts, trained),
+                metrics=measured,
+                degrees=spark_graph.degrees_of_items(graph),
+                departments=spark_graph.departments_recommended(graph),
+                seconds=stages.seconds,
+            )
+            generations.write_manifest(folder, manifest)
+    return manifest
+
+
+def _read_source(spark: SparkSession, settings: Settings) -> Source:
+    """The event table as it is now; what comes in meanwhile is for the next training."""
     if not (settings.events_dir / "_delta_log").exists():
         message = (
             f"there are no events in {settings.events_dir}. Send some and take them in: "
             "`recgraph replay FILE`, then `recgraph ingest --once`."
         )
         raise NoInteractionsError(message)
+    tables = tables_of(settings)
     version = spark_events.table_version(spark, tables.events)
-    with stages("read", "reading events"):
-        table = spark_events.read_events(spark, tables, version)
-        seen = spark_events.seen_offsets(table)
-        found = materialize(distinct_events(table))
-        counted = count_events(found)
-    with stages("evaluate", "training the evaluation model"):
-        measured = _evaluate(spark, found, settings)
+    table = spark_events.read_events(spark, tables, version)
+    found = materialize(distinct_events(table))
+    return Source(found, count_events(found), version, spark_events.seen_offsets(table))
+
+
+def _fit(found: DataFrame, settings: Settings, stages: Stages) -> Trained:
+    """The model of all events, and its lists."""
     with stages("interactions", "counting who bought what"):
         indexed = index_interactions(_interactions(found, settings))
     with stages("fit", f"fitting ALS to {indexed.n_interactions:,} interactions"):
         factors = fit_als(indexed, settings)
     with stages("recommend", f"choosing the top {settings.k} for {indexed.n_users:,} users"):
         lists = recommend.recommend_top_k(factors, indexed, settings)
-    with stages("graph", "building the graph"):
-        catalogue = _read_catalogue(spark, settings)
-        graph = spark_graph.build_graph(indexed, lists, catalogue)
-        degrees = spark_graph.degrees_of_items(graph)
-    generation_id = generations.new_id()
-    with generations.open_new(settings.generations_dir, generation_id) as folder:
-        with stages("write", "writing the generation"):
-            _write_generation(folder, graph, factors, settings)
-            departments = spark_graph.departments_recommended(graph)
-        manifest = Manifest(
-            id=generation_id,
-            created_at=datetime.now(UTC),
-            status="complete",
-            feedback=settings.feedback,
-            settings={name: getattr(settings, name) for name in _TRAINING_SETTINGS},
-            seen=seen,
-            events_version=version,
-            counts=_counts(counted, indexed, lists.count()),
-            metrics=measured,
-            degrees=degrees,
-            departments=departments,
-            seconds=stages.seconds,
-        )
-        generations.write_manifest(folder, manifest)
-    return manifest
+    return Trained(indexed, factors, lists)
 
 
 def _interactions(found: DataFrame, settings: Settings) -> DataFrame:
@@ -263,7 +292,7 @@ def _interactions(found: DataFrame, settings: Settings) -> DataFrame:
     )
 
 
-def _evaluate(spark: SparkSession, found: DataFrame, settings: Settings) -> Metrics:
+def _evaluate(found: DataFrame, settings: Settings) -> Metrics:
     """What a model trained on events before the cut does on those after it."""
     span = found.agg(
         F.min(C.OCCURRED_AT).alias("first"), F.max(C.OCCURRED_AT).alias("last")
@@ -290,7 +319,8 @@ def _evaluate(spark: SparkSession, found: DataFrame, settings: Settings) -> Metr
     return Metrics(cut_at, test_days, ranking, errors, note)
 
 
-def _counts(counted: EventCounts, indexed: Indexed, n_lists: int) -> Counts:
+def _counts(counted: EventCounts, trained: Trained) -> Counts:
+    indexed, n_lists = trained.indexed, trained.lists.count()
     return Counts(
         events=counted.events,
         duplicates=counted.duplicates,
@@ -310,7 +340,7 @@ def _read_catalogue(spark: SparkSession, settings: Settings) -> DataFrame | None
     return spark.read.parquet(str(path)) if path.exists() else None
 
 
-def _write_generation(
+def _write_frames(
     folder: Path, graph: spark_graph.Graph, factors: Factors, settings: Settings
 ) -> None:
     frames: dict[str, DataFrame] = {

@@ -150,7 +150,6 @@ def _search() -> Child:
         id="network-search",
         label="User or product",
         placeholder="An id, or the beginning of words of a title",
-        debounce=200,
         autoComplete="off",
         spellCheck=False,
     )

@@ -8,7 +8,6 @@ from dash.exceptions import PreventUpdate
 
 from dashboards.parts import (
     Child,
-    aria,
     card,
     link,
     notice,
@@ -133,6 +132,7 @@ def _recommended(user: UserProfile) -> Child:
 
 def _recommended_row(user_id: str, row: Recommended, best: float) -> list[Child]:
     why = url("/network", vertex=vertex_id("user", user_id), why=vertex_id("item", row.item_id))
+    name = name_of(row.title, row.item_id)
     parts = " + ".join(f"{name} {value:.3f}" for name, value in row.parts.items())
     width = f"{100 * max(row.score, 0) / best:.0f}%" if best > 0 else "0"
     score = html.Span(
@@ -142,11 +142,11 @@ def _recommended_row(user_id: str, row: Recommended, best: float) -> list[Child]
     )
     return [
         number(row.rank),
-        vertex_link("item", row.item_id, name_of(row.title, row.item_id)),
+        vertex_link("item", row.item_id, name),
         row.department or "",
         html.Span(SOURCES.get(row.source, row.source), className="badge"),
         score,
-        link("Why?", why, **aria(label=f"Why {name_of(row.title, row.item_id)}?")),
+        link(["Why?", html.Span(f" Paths to {name}", className="visually-hidden")], why),
     ]
 
 

@@ -46,7 +46,9 @@ def report(
 @contextmanager
 def bar(description: str) -> Iterator[Callable[[int, int], None]]:
     """Give a function that shows how many of how many are done, as a bar on standard error."""
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(TextColumn(description), *columns, console=err, transient=True) as progress:
+    columns = (TextColumn(description), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # Into a file, a bar would leave nothing but an empty line.
+    disable = not err.is_terminal
+    with Progress(*columns, console=err, transient=True, disable=disable) as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -66,7 +66,7 @@ def run_load(settings: Settings, source: str, columns: Mapping[str, str]) -> dic
     everything = catalogue.read_catalogue(settings.catalogue_path) | products
     catalogue.write_catalogue(settings.catalogue_path, everything.values())
     with opened_store(settings) as store:
-        store.write_catalogue(list(products.values()))
+        store.write_catalogue(products.values())
     return msgspec.structs.asdict(loaded) | {"products": len(everything)}
 
 

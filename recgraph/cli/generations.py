@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 from rich.pretty import Pretty
-from rich.table import Table
+from rich.table import Column, Table
 
 from recgraph import generations
 from recgraph.cli.base import AsJson, app, bar, err, report
@@ -115,21 +115,32 @@ def _render_list(summary: Mapping[str, Any]) -> Table | str:
     entries = summary["generations"]
     if not entries:
         return "No generation yet. Make one: recgraph train"
-    table = Table("", "generation", "where", "users", "items", "interactions", "nDCG")
+    tasks = list(dict.fromkeys(task for entry in entries for task in entry["ndcg"]))
+    headings = (
+        "",
+        "where",
+        "users",
+        "items",
+        *(f"nDCG {task.replace('_', ' ')}" for task in tasks),
+    )
+    table = Table(Column("generation", no_wrap=True), *headings)
     for entry in entries:
-        where = [name for name in ("on_disk", "in_store") if entry[name]]
+        where = [
+            place for place in ("disk", "store") if entry.get(f"on_{place}", entry["in_store"])
+        ]
         table.add_row(
-            "current" if entry["is_current"] else entry["status"].replace("complete", ""),
             entry["id"],
-            ", ".join(where).replace("_", " "),
-            *(f"{entry[name]:,}" for name in ("users", "items", "interactions")),
-            "\n".join(_against_baselines(task, scores) for task, scores in entry["ndcg"].items()),
+            "current" if entry["is_current"] else entry["status"].replace("complete", ""),
+            ", ".join(place for name, place in places.items() if entry[name]),
+            *(f"{entry[name]:,}" for name in ("users", "items")),
+            *(_against_baselines(entry["ndcg"].get(task, {})) for task in tasks),
         )
     return table
 
 
-def _against_baselines(task: str, scores: Mapping[str, float]) -> str:
-    return f"{task}: " + ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
+def _against_baselines(scores: Mapping[str, float]) -> str:
+    """Return a line a recommender: the model first, then its baselines."""
+    return "\n".join(f"{score:.3f} {name}" for name, score in scores.items())
 
 
 @generations_app.command()

@@ -28,6 +28,15 @@ class Delivery(msgspec.Struct):
     seconds: float = 0.0
     first_error: str | None = None
 
+    def acknowledge(self, _: object) -> None:
+        """Count a message that the broker has."""
+        self.acknowledged += 1
+
+    def fail(self, error: BaseException) -> None:
+        """Count a message that the broker has not."""
+        self.failed += 1
+        self.first_error = self.first_error or str(error)
+
     @property
     def rate(self) -> float:
         """Acknowledged messages a second."""
@@ -124,14 +133,18 @@ def produce(
     """
     delivery = Delivery()
     started = time.monotonic()
+    with _open_producer(bootstrap) as producer:
+        for key, value in messages:
+            _wait_for_turn(delivery.sent, started, rate)
+            _send(producer, topic, key, value, delivery)
+            on_sent(delivery)
+    delivery.seconds = time.monotonic() - started
+    return delivery
 
-    def acknowledged(_: object) -> None:
-        delivery.acknowledged += 1
 
-    def failed(error: BaseException) -> None:
-        delivery.failed += 1
-        delivery.first_error = delivery.first_error or str(error)
-
+@contextmanager
+def _open_producer(bootstrap: str) -> Iterator[KafkaProducer]:
+    """Give a producer; at the end of the block each message is acknowledged or refused."""
     with _explained(bootstrap):
         producer = KafkaProducer(
             bootstrap_servers=bootstrap,
@@ -140,20 +153,22 @@ def produce(
             batch_size=_BATCH_BYTES,
         )
         try:
-            for key, value in messages:
-                _wait_for_turn(delivery.sent, started, rate)
-                try:
-                    future = producer.send(topic, key=key, value=value)
-                    future.add_callback(acknowledged).add_errback(failed)
-                except KafkaError as error:  # larger than the broker takes, or its buffer is full
-                    failed(error)
-                delivery.sent += 1
-                on_sent(delivery)
+            yield producer
         finally:
             producer.flush()
             producer.close()
-    delivery.seconds = time.monotonic() - started
-    return delivery
+
+
+def _send(
+    producer: KafkaProducer, topic: str, key: bytes | None, value: bytes, delivery: Delivery
+) -> None:
+    delivery.sent += 1
+    try:
+        future = producer.send(topic, key=key, value=value)
+    except KafkaError as error:  # larger than the broker takes, or the buffer is full
+        delivery.fail(error)
+    else:
+        future.add_callback(delivery.acknowledge).add_errback(delivery.fail)
 
 
 def _wait_for_turn(n_sent: int, started: float, rate: float | None) -> None:

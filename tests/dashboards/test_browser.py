@@ -167,7 +167,7 @@ def test_network_can_be_walked_without_the_drawing(open_browser: Open) -> None:
 def test_recommendation_is_explained_by_paths(open_browser: Open) -> None:
     watched = open_browser()
     watched.open("/user?id=u20")
-    watched.page.get_by_text("Why?", exact=True).first.click()
+    watched.page.get_by_role("link", name="Why?").first.click()
     expect(watched.page.locator("#network-count")).to_contain_text("paths behind")
 
 
@@ -188,7 +188,7 @@ def test_user_is_looked_up(open_browser: Open, store: MongoStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "user_id", ["nobody", "<img src=x onerror=alert(1)>2", "a'b\"c", "🍉", "$ne"]
+    "user_id", ["nobody", "<img src=x onerror=alert(1)>2", "a'b\"c", "🍉", "$ne", "a&b#c%d+e"]
 )
 def test_unknown_user_gets_the_popular_list(open_browser: Open, user_id: str) -> None:
     watched = open_browser()

@@ -22,7 +22,19 @@ from tests.sample import NASTY_ITEMS, NASTY_USERS
 pytestmark = pytest.mark.services
 
 STRANGE_IDS = [
-    *("nobody", " ", "a b", "'", '"', "🍉", "$ne", "a.b", "{'$gt': ''}", "<script>x</script>"),
+    *(
+        "nobody",
+        " ",
+        "a b",
+        "'",
+        '"',
+        "🍉",
+        "$ne",
+        "a.b",
+        "{'$gt': ''}",
+        "<script>x</script>",
+        "a&b#c%d+e",
+    ),
     *("\x00", "\ud800", "a" * 5000, "%", "u:1", "../x"),
 ]
 

@@ -245,11 +245,13 @@ def test_indexes_answer_the_top_lists(empty_store: MongoStore, generation: Path)
 
 
 def test_catalogue_is_inserted_then_replaced(empty_store: MongoStore) -> None:
-    empty_store.write_catalogue([Product("a", "Old"), Product("$b.c", "Other", "D", "B", "C")])
-    empty_store.write_catalogue([Product("a", "New")])
-    empty_store.write_catalogue([])
+    first = [Product("a", "Old"), Product("$b.c", "Other", "D", "B", "C")]
+    assert empty_store.write_catalogue(first) == 2
+    assert empty_store.write_catalogue(first) == 0
+    assert empty_store.write_catalogue([Product("a", "New"), Product("c")]) == 2
+    assert empty_store.write_catalogue([]) == 0
     found = {d["_id"]: d["title"] for d in empty_store.database["catalogue"].find()}
-    assert found == {"a": "New", "$b.c": "Other"}
+    assert found == {"a": "New", "$b.c": "Other", "c": None}
 
 
 # --- servers that do not answer -----------------------------------------------------------------
