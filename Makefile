@@ -35,7 +35,7 @@ bench: $(INSTALLED) ## Measure ratios against MLlib and others, in one run
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 screenshots: $(INSTALLED) ## Make the pictures of the README again
-	@$(BIN)/python -m tests.screenshots $(ARGS)
+	@$(BIN)/python -m tests.dashboards.screenshots $(ARGS)
 
 clean: ## Stop the services and remove what was built; data/ and exports/ stay
 	-@if [ -x $(BIN)/recgraph ]; then $(BIN)/recgraph down; fi

@@ -8,8 +8,10 @@ in, in whichever process they arrive. docs/adr/0006-token.md has the reasons.
 import hashlib
 import os
 import secrets
+import threading
 import time
 from collections import defaultdict, deque
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -72,8 +74,9 @@ class Links:
     def _remove_expired(self) -> None:
         oldest = time.time() - LINK_LIFETIME_S
         for path in self._folder.iterdir():
-            if path.stat().st_mtime <= oldest:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # used in this very moment
+                if path.stat().st_mtime <= oldest:
+                    path.unlink()
 
 
 class Throttle:
@@ -83,6 +86,7 @@ class Throttle:
         self._wrong: defaultdict[str, deque[float]] = defaultdict(
             lambda: deque(maxlen=MAX_WRONG_TOKENS)
         )
+        self._lock = threading.Lock()
 
     def is_closed(self, address: str) -> bool:
         """Return whether this address has to wait."""
@@ -94,9 +98,11 @@ class Throttle:
     def count(self, address: str) -> None:
         """Remember one wrong token; addresses that have been quiet are forgotten."""
         now = time.monotonic()
-        self._wrong[address].append(now)
-        for other in [key for key, wrong in self._wrong.items() if now - wrong[-1] > THROTTLE_S]:
-            del self._wrong[other]
+        with self._lock:
+            self._wrong[address].append(now)
+            for other, wrong in list(self._wrong.items()):
+                if now - wrong[-1] > THROTTLE_S:
+                    del self._wrong[other]
 
 
 def read_secret_key(path: Path) -> bytes:

@@ -4,27 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import dash_cytoscape as cyto
-import dash_mantine_components as dmc
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.exceptions import PreventUpdate
 
 from dashboards.pages.details import details
+from dashboards.pages.search import find, search_box, suggestions
 from dashboards.parts import Child, aria, card, notice, page, table, url, vertex_link
 from dashboards.text import name_of, number
 from recgraph import graph as graphs
 from recgraph.errors import InputError
 from recgraph.graph import Graph, Positions
-from recgraph.ports import Hit, Store
+from recgraph.ports import Store
 
 PATH = "/network"
 NAME = "Network"
 
 MAX_TABLE_ROWS = 300
 """Edges that the table beside the picture lists."""
-N_HITS = 12
-"""Suggestions for a search."""
-MAX_QUERY_LENGTH = 200
-"""Characters of a search that are used."""
 
 RULE = (
     "The strongest first: recommendations by rank, purchases by how often. "
@@ -47,20 +43,20 @@ def layout(store: Store, query: Mapping[str, str]) -> list[Child]:
         graph, rule = _graph(store, vertex, query.get("why"))
         profile = graphs.read_profile(store, vertex)
     except InputError as error:
-        return page("Network", lead, _search(), notice("No such vertex", str(error)))
+        return page("Network", lead, search_box(), notice("No such vertex", str(error)))
     if profile is None:
         kind, external_id = graphs.kind_and_id(vertex)
         name = {"user": "user", "item": "product"}[kind]
         text: Child = ["The current generation knows no ", name, " ", html.Code(external_id), "."]
-        return page("Network", lead, _search(), notice(f"Unknown {name}", text))
+        return page("Network", lead, search_box(), notice(f"Unknown {name}", text))
     if not graph:
         text = "Nobody who bought this product shares a purchase with this user."
-        return page("Network", lead, _search(), notice("No path", text))
+        return page("Network", lead, search_box(), notice("No path", text))
     return page(
         "Network",
         lead,
-        _search(),
-        dcc.Store(id="network-centres", data=[vertex]),
+        search_box(),
+        dcc.Store(id="network-centres", data=list(filter(None, [vertex, query.get("why")]))),
         html.Div([_picture(graph, n_edges, rule), _panel(details(profile))], className="network"),
         html.Div(_edge_table(graph), id="network-table"),
     )
@@ -81,7 +77,7 @@ def register(app: Dash, store: Store) -> None:
         prevent_initial_call=True,
     )
     def suggest(text: str | None) -> Child:
-        return _hits(store, text or "")
+        return suggestions(store, text or "")
 
     @app.callback(
         Output("url", "search", allow_duplicate=True),
@@ -90,7 +86,7 @@ def register(app: Dash, store: Store) -> None:
         prevent_initial_call=True,
     )
     def go_to_the_first(n_submit: int | None, text: str | None) -> str:
-        hits = _find(store, text or "", 1)
+        hits = find(store, text or "", 1)
         if not (n_submit and hits):
             raise PreventUpdate
         return url("", vertex=graphs.vertex_id(hits[0].kind, hits[0].external_id))
@@ -143,42 +139,6 @@ def _graph(store: Store, vertex: str, why: str | None) -> tuple[Graph, str]:
         message = f"A path runs from a user to a product, found {vertex!r} and {why!r}."
         raise InputError(message)
     return graphs.explanation(store, user_id, item_id), PATHS_RULE
-
-
-def _search() -> Child:
-    field = dmc.TextInput(
-        id="network-search",
-        label="User or product",
-        placeholder="An id, or the beginning of words of a title",
-        autoComplete="off",
-        spellCheck=False,
-    )
-    hits = html.Div(id="network-hits", className="hits", role="status")
-    return html.Div([field, hits], className="search", role="search")
-
-
-def _find(store: Store, text: str, n_hits: int) -> list[Hit]:
-    query = text.strip()[:MAX_QUERY_LENGTH]
-    return store.search(query, n_hits) if query else []
-
-
-def _hits(store: Store, text: str) -> Child:
-    """Return the suggestions as links; a note when nothing begins like the text."""
-    if not text.strip():
-        return None
-    hits = _find(store, text, N_HITS)
-    if not hits:
-        return html.P("Nothing begins like this.", className="hint")
-    return html.Ul([html.Li(_hit(hit)) for hit in hits])
-
-
-def _hit(hit: Hit) -> Child:
-    is_user = hit.kind == "user"
-    name = f"User {hit.external_id}" if is_user else name_of(hit.title, hit.external_id)
-    bought = number(hit.bought_degree)
-    about = f"bought {bought}" if is_user else f"{hit.external_id} · {bought} buyers"
-    link = vertex_link(hit.kind, hit.external_id, name)
-    return [link, html.Span(about, className="amount")]
 
 
 def _picture(graph: Graph, n_edges: int, rule: str) -> Child:

@@ -10,7 +10,7 @@ from dash import Dash, Input, Output, html
 
 from dashboards.figures import top_figure
 from dashboards.palette import GRID_THEME
-from dashboards.parts import Child, card, figure, notice, page, url
+from dashboards.parts import Child, aria, card, figure, notice, page, url
 from dashboards.text import name_of, number
 from recgraph.graph import vertex_id
 from recgraph.ports import ItemProfile, Store
@@ -69,6 +69,7 @@ def _departments(departments: list[str], chosen: str | None) -> Child:
             data=departments,
             value=chosen if chosen in departments else None,
             clearable=True,
+            clearButtonProps=aria(label="All departments"),
             searchable=True,
             nothingFoundMessage="No department by this name",
         ),

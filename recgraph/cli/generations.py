@@ -116,18 +116,10 @@ def _render_list(summary: Mapping[str, Any]) -> Table | str:
     if not entries:
         return "No generation yet. Make one: recgraph train"
     tasks = list(dict.fromkeys(task for entry in entries for task in entry["ndcg"]))
-    headings = (
-        "",
-        "where",
-        "users",
-        "items",
-        *(f"nDCG {task.replace('_', ' ')}" for task in tasks),
-    )
-    table = Table(Column("generation", no_wrap=True), *headings)
+    ndcg = (f"nDCG {task.replace('_', ' ')}" for task in tasks)
+    table = Table(Column("generation", no_wrap=True), "", "where", "users", "items", *ndcg)
+    places = {"on_disk": "disk", "in_store": "store"}
     for entry in entries:
-        where = [
-            place for place in ("disk", "store") if entry.get(f"on_{place}", entry["in_store"])
-        ]
         table.add_row(
             entry["id"],
             "current" if entry["is_current"] else entry["status"].replace("complete", ""),

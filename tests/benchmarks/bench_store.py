@@ -31,8 +31,8 @@ def milliseconds(call: Callable[[Any], object], arguments: list[Any]) -> dict[st
         started = time.perf_counter()
         call(argument)
         spent.append(time.perf_counter() - started)
-    p50, p99 = np.percentile(spent, [50, 99]) * 1000
-    return {"p50_ms": round(p50, 2), "p99_ms": round(p99, 2)}
+    p50, p99 = (np.percentile(spent, [50, 99]) * 1000).round(2).tolist()
+    return {"p50_ms": p50, "p99_ms": p99}
 
 
 def measure_reads(store: MongoStore, users: list[str], items: list[str]) -> dict[str, Any]:

@@ -57,6 +57,14 @@ def scheme(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+DRAWN = """() => {
+  const has = (selector) => document.querySelector(selector) !== null;
+  const graphs = [...document.querySelectorAll(".dash-graph")];
+  return has("#main h1") && graphs.every((graph) => graph.querySelector(".main-svg"))
+    && (has("#network canvas") || !has("#network")) && (has(".ag-row") || !has("#top-grid"));
+}"""
+
+
 class Watched:
     """A signed-in page that remembers whatever went wrong in it."""
 
@@ -70,10 +78,9 @@ class Watched:
         page.on("request", lambda request: self._on_request(request.url))
 
     def open(self, path: str) -> None:
-        """Go to a page and wait until it is laid out."""
+        """Go to a page and wait until all of it is drawn."""
         self.page.goto(self.site.url + path)
-        self.page.wait_for_selector("#main h1, #main .notice")
-        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_function(DRAWN)
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -1,21 +1,30 @@
 """The dashboard in a real browser; `open_browser` fails a test on any console problem."""
 
+import os
 import re
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dashboards.app import PAGES
+from recgraph.config import Settings
+from recgraph.services.embedded import ensure_mongo, service_states, stop_all
 from recgraph.services.mongo import MongoStore
 from tests.dashboards.conftest import Watched
-from tests.dashboards.serving import Site
+from tests.dashboards.serving import Site, sample_store, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
 
 Open = Callable[..., Watched]
 
+DEEP_LINKS = [
+    *("/user?id=u20", "/user?id=nobody", "/user?id=" + "long" * 60, "/top?department=Dairy"),
+    *("/network?vertex=u%3Au20", "/network?vertex=u%3Au20&why=i%3A1010", "/network?vertex=u%3Ax"),
+]
 NASTY_TITLE = "<img src=x onerror=alert(1)>"
 
 UNNAMED = """() => [...document.querySelectorAll("a, button, input:not([type=hidden]), img")]
@@ -42,7 +51,7 @@ def vertices(page: Page) -> list[str]:
 def test_every_page_fits_and_is_named(open_browser: Open, scheme: str, width: int) -> None:
     watched = open_browser(width, scheme)
     page = watched.page
-    for path in PAGES:
+    for path in [*PAGES, *DEEP_LINKS]:
         watched.open(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         assert page.locator("h1").count() == 1
@@ -272,3 +281,28 @@ def test_session_that_ended_leads_to_the_sign_in_page(site: Site, browser: Brows
     page.get_by_role("navigation").get_by_role("link", name="Top").click()
     expect(page.locator("h1")).to_have_text("Sign in to recgraph")
     context.close()
+
+
+def test_store_that_goes_away_is_explained_and_comes_back(
+    settings: Settings, mongo_uri: str, browser: Browser, tmp_path: Path
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    with (
+        sample_store(ensure_mongo(settings), settings.generations_dir) as store,
+        served(store, tmp_path) as site,
+    ):
+        page.goto(site.link())
+        page.get_by_role("navigation").get_by_role("link", name="Network").click()
+        field = page.get_by_role("textbox", name="User or product")
+        expect(field).to_be_visible()
+        (pid,) = [state.pid for state in service_states(settings) if state.pid]
+        os.kill(pid, signal.SIGKILL)
+        field.fill("milk")
+        expect(page.locator("#notice")).to_contain_text("The store is away", timeout=15_000)
+        ensure_mongo(settings)
+        page.reload()
+        expect(field).to_be_visible(timeout=15_000)
+        expect(page.locator("#notice")).to_be_empty()
+    context.close()
+    stop_all(settings)
