@@ -4,9 +4,10 @@
 
 =====================  ==========================================================================
 ``generation.json``    the `Manifest`; written last, so that a folder with one is complete
-``vertices/``          Parquet: id, kind, external_id, title, department, brand, category,
-                       bought_degree, recommended_degree, pagerank
-``edges/``             Parquet: src, dst, kind, rank, score, rating, source; sorted by src, rank
+``vertices/``          Parquet: id (``u:<user id>``, ``i:<item id>``), kind, external_id, title,
+                       department, brand, category, bought_degree, recommended_degree, pagerank
+``edges/``             Parquet: src, dst, kind, rank, score, rating, source; sorted by src, kind,
+                       rank, dst
 ``users/``             Parquet: `recgraph.ports.UserProfile` and user_index, a row a user
 ``items/``             Parquet: `recgraph.ports.ItemProfile` and item_index, a row an item
 ``user_factors/``      Parquet: index int32, factors list<float32>
