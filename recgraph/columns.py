@@ -33,6 +33,7 @@ class Columns:
     ITEM_INDEX = "item_index"
     LAST_AT = "last_at"
     N_EVENTS = "n_events"
+    IS_BOUGHT = "is_bought"
 
     # factors and lists
     INDEX = "index"

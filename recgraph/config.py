@@ -9,6 +9,7 @@ import difflib
 import os
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -24,6 +25,15 @@ PREFIX = "RECGRAPH_"
 TOML_FILE = "recgraph.toml"
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        message = "no time zone has this name; expected one such as UTC or Europe/Vienna"
+        raise ValueError(message) from None
+    return name
 
 
 def _default_cache_dir() -> Path:
@@ -84,12 +94,40 @@ class Settings(BaseSettings):
     """An event that occurred before this year is rejected: such clocks were never set."""
     max_future_days: float = Field(default=2.0, ge=0)
     """An event further in the future than this is rejected, in days after its arrival."""
+    field_event_id: str = Field(default="event_id", min_length=1)
+    """Where a message has its id: a dotted path (``payload.id``), or a constant (``=x``)."""
+    field_user_id: str = Field(default="user_id", min_length=1)
+    """Where a message has the user's id."""
+    field_product_id: str = Field(default="product_id", min_length=1)
+    """Where a message has the product's id."""
+    field_quantity: str = Field(default="quantity", min_length=1)
+    """Where a message has the quantity; ``=1`` where each message counts one."""
+    field_rating: str = Field(default="rating", min_length=1)
+    """Where a message has a rating, if it has one."""
+    field_kind: str = Field(default="kind", min_length=1)
+    """Where a message says what happened; without it, a purchase."""
+    field_occurred_at: str = Field(default="occurred_at", min_length=1)
+    """Where a message has its time."""
+    time_unit: Literal["iso", "s", "ms"] = "iso"
+    """How times are written: ISO 8601 text, or a number of seconds or milliseconds since 1970."""
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    """Zone of times that name none, such as ``Europe/Vienna``."""
     max_events_per_batch: int = Field(default=500_000, ge=1)
     """Messages that one micro-batch of ingest reads at most."""
 
     # training
     feedback: Literal["implicit", "explicit"] = "implicit"
     """``implicit``: purchases, a count is a confidence. ``explicit``: ratings, to be predicted."""
+    kind_weights: dict[str, float] = {
+        "purchase": 1.0,
+        "rating": 1.0,
+        "cart": 0.3,
+        "view": 0.1,
+        "return": -1.0,
+    }
+    """What one event of each kind counts in an interaction; a kind not named is rejected."""
+    half_life_days: float | None = Field(default=None, gt=0)
+    """After so many days an event counts half; unset, old events count as much as new ones."""
     n_factors: int = Field(default=64, ge=1, le=1024)
     """Latent dimension of ALS."""
     n_iterations: int = Field(default=10, ge=1, le=1000)

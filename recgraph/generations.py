@@ -56,7 +56,7 @@ class Counts(msgspec.Struct, frozen=True):
     users: int
     items: int
     interactions: int
-    """Distinct (user, item) with a positive rating: the bought edges."""
+    """Distinct (user, item) with a positive rating; those that are purchases are bought edges."""
     density: float
     """interactions / (users * items)."""
     recommendations: int

@@ -36,6 +36,7 @@ from recgraph.spark.interactions import (
     distinct_events,
     drop_rare,
     interactions_from_events,
+    weighing_from_settings,
 )
 from recgraph.spark.model import Factors, Indexed, fit_als, index_interactions
 from recgraph.spark.scratch import materialize
@@ -50,8 +51,8 @@ OnProgress = Callable[[BatchCounts, Progress], None]
 _APP_ID = "recgraph-app-id"
 _POLL_S = 0.5
 _TRAINING_SETTINGS = (
-    "n_factors", "n_iterations", "regularization", "alpha", "seed", "min_user_items",
-    "min_item_users", "test_days", "k", "exclude_seen",
+    "kind_weights", "half_life_days", "n_factors", "n_iterations", "regularization", "alpha",
+    "seed", "min_user_items", "min_item_users", "test_days", "k", "exclude_seen",
 )  # fmt: skip
 
 
@@ -103,11 +104,11 @@ def ingest(
     checkpoint = settings.data_dir / "checkpoints" / f"{settings.topic}-{topic_id}"
     offsets = _starting_offsets(spark, tables, settings.topic, topic_id, checkpoint)
     app_id = _app_id(checkpoint)
-    limits = events.limits_from_settings(settings)
+    rules = events.rules_from_settings(settings)
     progress = read_progress(spark, tables)
 
     def handle(messages: DataFrame, batch_id: int) -> None:
-        parsed = spark_events.parse_messages(messages, limits, {settings.topic: topic_id}).persist()
+        parsed = spark_events.parse_messages(messages, rules, {settings.topic: topic_id}).persist()
         try:
             batch = spark_events.write_batch(parsed, batch_id, tables=tables, app_id=app_id)
         finally:
@@ -248,7 +249,7 @@ def train(spark: SparkSession, settings: Settings, stages: Stages) -> Manifest:
                 settings={name: getattr(settings, name) for name in _TRAINING_SETTINGS},
                 seen=source.seen,
                 events_version=source.version,
-                counts=_counts(source.counts, trained),
+                counts=_counts(source.counts, trained, graph),
                 metrics=measured,
                 degrees=spark_graph.degrees_of_items(graph),
                 departments=spark_graph.departments_recommended(graph),
@@ -286,7 +287,7 @@ def _fit(found: DataFrame, settings: Settings, stages: Stages) -> Trained:
 
 def _interactions(found: DataFrame, settings: Settings) -> DataFrame:
     return drop_rare(
-        interactions_from_events(found, feedback=settings.feedback),
+        interactions_from_events(found, weighing_from_settings(settings)),
         min_user_items=settings.min_user_items,
         min_item_users=settings.min_item_users,
     )
@@ -313,14 +314,14 @@ def _evaluate(found: DataFrame, settings: Settings) -> Metrics:
     except NoInteractionsError:
         return Metrics(cut_at, test_days, [], [], "no interaction is left before the test period")
     factors = fit_als(indexed, settings)
-    test = interactions_from_events(found.where(is_test), feedback=settings.feedback)
+    test = interactions_from_events(found.where(is_test), weighing_from_settings(settings))
     ranking, errors = recommend.evaluate(factors, indexed, test, settings)
     note = None if ranking else "no user of the test period bought anything known before it"
     return Metrics(cut_at, test_days, ranking, errors, note)
 
 
-def _counts(counted: EventCounts, trained: Trained) -> Counts:
-    indexed, n_lists = trained.indexed, trained.lists.count()
+def _counts(counted: EventCounts, trained: Trained, graph: spark_graph.Graph) -> Counts:
+    indexed = trained.indexed
     return Counts(
         events=counted.events,
         duplicates=counted.duplicates,
@@ -329,9 +330,9 @@ def _counts(counted: EventCounts, trained: Trained) -> Counts:
         items=indexed.n_items,
         interactions=indexed.n_interactions,
         density=indexed.n_interactions / (indexed.n_users * indexed.n_items),
-        recommendations=n_lists,
+        recommendations=trained.lists.count(),
         vertices=indexed.n_users + indexed.n_items,
-        edges=indexed.n_interactions + n_lists,
+        edges=graph.edges.count(),
     )
 
 

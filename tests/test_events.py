@@ -13,13 +13,13 @@ from recgraph.events import (
     Rejection,
     SaleEvent,
     encode_event,
-    limits_from_settings,
     parse_event,
     parse_events,
+    rules_from_settings,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-LIMITS = limits_from_settings(Settings())
+RULES = rules_from_settings(Settings())
 GOOD = {
     "event_id": "b-1",
     "user_id": "900",
@@ -31,7 +31,7 @@ GOOD = {
 
 def parse(**changes: object) -> SaleEvent | Rejection:
     message = {name: value for name, value in (GOOD | changes).items() if value is not ...}
-    return parse_event(msgspec.json.encode(message), LIMITS, now=NOW)
+    return parse_event(msgspec.json.encode(message), RULES, now=NOW)
 
 
 def test_parse_event_reads_every_field() -> None:
@@ -85,6 +85,46 @@ def test_parse_event_takes_a_negative_quantity_as_a_return() -> None:
     assert event.quantity == -3
 
 
+def test_parse_event_takes_views_and_carts_without_a_quantity() -> None:
+    event = parse(kind="view", quantity=...)
+    assert isinstance(event, SaleEvent)
+    assert (event.kind, event.quantity) == ("view", 1.0)
+
+
+def test_parse_event_reads_other_producers_by_paths_constants_and_epochs() -> None:
+    settings = Settings(
+        field_user_id="payload.customer.id",
+        field_product_id="payload.sku",
+        field_quantity="=1",
+        field_kind="=cart",
+        field_occurred_at="at",
+        time_unit="ms",
+    )
+    mapped = rules_from_settings(settings)
+    foreign = {"payload": {"customer": {"id": 7}, "sku": "x"}, "at": 1_577_836_800_000}
+    event = parse_event(msgspec.json.encode(foreign), mapped, now=NOW)
+    assert event == SaleEvent("7", "x", 1.0, datetime(2020, 1, 1, tzinfo=UTC), kind="cart")
+    for wrong, reason in [
+        ({"payload": {"sku": "x"}, "at": 1}, Reason.MISSING_FIELD),
+        ({"payload": 5, "at": 1}, Reason.MISSING_FIELD),
+        (foreign | {"at": 1e300}, Reason.TIME_UNPARSEABLE),
+        (foreign | {"at": True}, Reason.WRONG_TYPE),
+    ]:
+        rejection = parse_event(msgspec.json.encode(wrong), mapped, now=NOW)
+        assert isinstance(rejection, Rejection)
+        assert rejection.reason == reason
+    missing = parse_event(b'{"at": 1}', mapped, now=NOW)
+    assert "payload.customer.id" in missing.detail
+
+
+def test_parse_event_reads_naive_times_in_the_zone_of_the_settings() -> None:
+    vienna = rules_from_settings(Settings(time_zone="Europe/Vienna"))
+    raw = msgspec.json.encode(GOOD | {"occurred_at": "2020-07-01T12:00:00"})
+    event = parse_event(raw, vienna, now=NOW)
+    assert isinstance(event, SaleEvent)
+    assert event.occurred_at == datetime(2020, 7, 1, 10, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     "strange",
     ["a b", 'he said "hi"', "$where", "a.b", "🥐", "<img src=x>", "a/b", "a\x00b", "'; --"],
@@ -116,6 +156,9 @@ def test_parse_event_keeps_strange_ids_as_they_are(strange: str) -> None:
         ({"event_id": ""}, Reason.EMPTY_ID),
         ({"user_id": "u" * 257}, Reason.ID_TOO_LONG),
         ({"note": "x" * 70_000}, Reason.TOO_LARGE),
+        ({"kind": "gift"}, Reason.UNKNOWN_KIND),
+        ({"schema_version": 9}, Reason.UNKNOWN_VERSION),
+        ({"kind": "return", "quantity": ...}, Reason.MISSING_FIELD),
     ],
 )
 def test_parse_event_rejects_with_the_reason(changes: dict[str, object], reason: Reason) -> None:
@@ -141,7 +184,7 @@ def test_parse_event_rejects_with_the_reason(changes: dict[str, object], reason:
     ],
 )
 def test_parse_event_rejects_what_is_no_object(raw: bytes | None, reason: Reason) -> None:
-    rejection = parse_event(raw, LIMITS, now=NOW)
+    rejection = parse_event(raw, RULES, now=NOW)
     assert isinstance(rejection, Rejection)
     assert rejection.reason == reason
 
@@ -159,12 +202,13 @@ sale_events = st.builds(
     ),
     event_id=st.none() | ids,
     rating=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    kind=st.sampled_from(["purchase", "view", "cart", "rating", "return"]),
 )
 
 
 @given(sale_events)
 def test_an_event_survives_the_round_trip(event: SaleEvent) -> None:
-    assert parse_event(encode_event(event), LIMITS, now=NOW + timedelta(days=1)) == event
+    assert parse_event(encode_event(event), RULES, now=NOW + timedelta(days=1)) == event
 
 
 json_values = st.recursive(
@@ -180,5 +224,5 @@ almost = st.dictionaries(
     st.binary() | almost.map(lambda value: repr(value).replace("'", '"').encode("utf-8", "replace"))
 )
 def test_parse_event_never_raises(raw: bytes) -> None:
-    (parsed,) = parse_events([raw], LIMITS, now=NOW)
+    (parsed,) = parse_events([raw], RULES, now=NOW)
     assert isinstance(parsed, SaleEvent | Rejection)

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from recgraph.columns import Columns as C
-from recgraph.events import Limits, Rejection, parse_event
+from recgraph.events import Rejection, Rules, parse_event
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -27,6 +27,7 @@ EVENT_SCHEMA = pa.schema(
         (C.PRODUCT_ID, pa.string()),
         (C.QUANTITY, pa.float64()),
         (C.RATING, pa.float64()),
+        (C.KIND, pa.string()),
         (C.OCCURRED_AT, pa.timestamp("us", "UTC")),
     ]
 )
@@ -44,8 +45,8 @@ REJECTION_SCHEMA = pa.schema(
 _PARSED = pa.schema([*EVENT_SCHEMA, *PLACE_SCHEMA, *REJECTION_SCHEMA])
 _PARSED_DDL = (
     "event_id string, user_id string, product_id string, quantity double, rating double, "
-    "occurred_at timestamp, topic_id string, partition int, offset long, ingested_at timestamp, "
-    "reason string, detail string, raw binary"
+    "kind string, occurred_at timestamp, topic_id string, partition int, offset long, "
+    "ingested_at timestamp, reason string, detail string, raw binary"
 )
 _EVENT_COLUMNS = [*EVENT_SCHEMA.names, *PLACE_SCHEMA.names]
 _REJECTED_COLUMNS = [*PLACE_SCHEMA.names, *REJECTION_SCHEMA.names]
@@ -67,7 +68,7 @@ class BatchCounts(msgspec.Struct, frozen=True):
     last_occurred_at: datetime | None
 
 
-def parse_messages(messages: DataFrame, limits: Limits, topic_ids: Mapping[str, str]) -> DataFrame:
+def parse_messages(messages: DataFrame, rules: Rules, topic_ids: Mapping[str, str]) -> DataFrame:
     """The messages as events or, where ``reason`` is not null, as rejections.
 
     Parameters
@@ -79,20 +80,20 @@ def parse_messages(messages: DataFrame, limits: Limits, topic_ids: Mapping[str, 
     """
     place = messages.select("value", "topic", "partition", "offset")
     return place.mapInArrow(
-        partial(_parse_batches, limits=limits, topic_ids=dict(topic_ids)), _PARSED_DDL
+        partial(_parse_batches, rules=rules, topic_ids=dict(topic_ids)), _PARSED_DDL
     )
 
 
 def _parse_batches(
-    batches: Iterable[pa.RecordBatch], *, limits: Limits, topic_ids: dict[str, str]
+    batches: Iterable[pa.RecordBatch], *, rules: Rules, topic_ids: dict[str, str]
 ) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         if batch.num_rows:
-            yield _parse_batch(batch, limits, topic_ids, datetime.now(UTC))
+            yield _parse_batch(batch, rules, topic_ids, datetime.now(UTC))
 
 
 def _parse_batch(
-    batch: pa.RecordBatch, limits: Limits, topic_ids: dict[str, str], now: datetime
+    batch: pa.RecordBatch, rules: Rules, topic_ids: dict[str, str], now: datetime
 ) -> pa.RecordBatch:
     raws = batch.column("value").to_pylist()
     ids = [topic_ids[name] for name in batch.column("topic").to_pylist()]
@@ -100,14 +101,14 @@ def _parse_batch(
     offsets = batch.column("offset").to_pylist()
     rows = []
     for raw, *place in zip(raws, ids, partitions, offsets, strict=True):
-        parsed = parse_event(raw, limits, now=now)
+        parsed = parse_event(raw, rules, now=now)
         if isinstance(parsed, Rejection):
             rejection = (parsed.reason.value, parsed.detail, raw)
             rows.append((*(None,) * len(EVENT_SCHEMA), *place, now, *rejection))
         else:
             event_id = parsed.event_id or "/".join(map(str, place))
             event = (event_id, parsed.user_id, parsed.product_id, parsed.quantity, parsed.rating)
-            rows.append((*event, parsed.occurred_at, *place, now, None, None, None))
+            rows.append((*event, parsed.kind, parsed.occurred_at, *place, now, None, None, None))
     columns = zip(*rows, strict=True)
     arrays = [pa.array(c, field.type) for c, field in zip(columns, _PARSED, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=_PARSED)

@@ -41,7 +41,7 @@ def build_graph(indexed: Indexed, lists: DataFrame, catalogue: DataFrame | None)
     Parameters
     ----------
     indexed
-        The interactions: the bought edges.
+        The interactions; those that are purchases are the bought edges.
     lists
         user_index, item_index, rank, score: the recommended edges.
     catalogue
@@ -57,7 +57,7 @@ def build_edges(indexed: Indexed, lists: DataFrame) -> DataFrame:
     """Bought and recommended edges, from users to items."""
     src = F.col(C.USER_INDEX).cast("long").alias(C.SRC)
     dst = (F.col(C.ITEM_INDEX).cast("long") + indexed.n_users).alias(C.DST)
-    bought = indexed.interactions.select(
+    bought = indexed.interactions.where(C.IS_BOUGHT).select(
         src, dst, F.lit(BOUGHT).alias(C.KIND), C.RATING, C.N_EVENTS, C.LAST_AT
     )
     recommended = lists.select(

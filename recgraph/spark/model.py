@@ -22,7 +22,7 @@ class Indexed(NamedTuple):
     """Interactions with dense ids; all three frames are materialized."""
 
     interactions: DataFrame
-    """user_index, item_index, rating, n_events, last_at; sorted, so that a fit repeats exactly."""
+    """user_index, item_index, rating, n_events, is_bought, last_at; sorted, so a fit repeats exactly."""
     users: DataFrame
     """user_id, user_index."""
     items: DataFrame
@@ -54,7 +54,7 @@ def index_interactions(interactions: DataFrame) -> Indexed:
     indexed = materialize(
         interactions.join(users, C.USER_ID)
         .join(items, C.ITEM_ID)
-        .select(C.USER_INDEX, C.ITEM_INDEX, C.RATING, C.N_EVENTS, C.LAST_AT)
+        .select(C.USER_INDEX, C.ITEM_INDEX, C.RATING, C.N_EVENTS, C.IS_BOUGHT, C.LAST_AT)
         .repartition(C.USER_INDEX)
         .sortWithinPartitions(C.USER_INDEX, C.ITEM_INDEX)
     )

@@ -35,10 +35,10 @@ _EVALUATED = (
 def recommend_top_k(factors: Factors, indexed: Indexed, settings: Settings) -> DataFrame:
     """The k best items of every user: user_index, item_index, rank from 1, score.
 
-    With ``settings.exclude_seen`` the items of ``indexed`` are left out of their users' lists; a
-    user who has seen nearly everything gets a shorter list.
+    With ``settings.exclude_seen`` the items that users bought are left out of their lists; one
+    that a user only viewed may be recommended. Who bought nearly everything gets a shorter list.
     """
-    seen = _lists_by_user(indexed.interactions, _SEEN, _SEEN_RATINGS)
+    seen = _lists_by_user(_bought(indexed), _SEEN, _SEEN_RATINGS)
     users = _with_lists(factors.users, seen, _SEEN, _SEEN_RATINGS)
     n_rows = _rows_per_block(indexed.n_items, settings)
     k, exclude_seen = settings.k, settings.exclude_seen
@@ -75,10 +75,10 @@ def evaluate(
     factors, train
         The evaluation model and what it was trained on.
     test
-        user_id, item_id, rating of the test period; users and items that ``train`` does not know
-        are left out, for nobody can recommend to or of them.
+        user_id, item_id, rating, is_bought of the test period; only what was bought counts. Users
+        and items that ``train`` does not know are left out: nobody can recommend to or of them.
     """
-    known = test.join(train.users, C.USER_ID).join(train.items, C.ITEM_ID)
+    known = test.where(C.IS_BOUGHT).join(train.users, C.USER_ID).join(train.items, C.ITEM_ID)
     users = _with_lists(
         factors.users,
         _lists_by_user(known, _TEST, _TEST_RATINGS),
@@ -86,7 +86,7 @@ def evaluate(
         _TEST_RATINGS,
         how="inner",
     )
-    seen = _lists_by_user(train.interactions, _SEEN, _SEEN_RATINGS)
+    seen = _lists_by_user(_bought(train), _SEEN, _SEEN_RATINGS)
     users = _with_lists(users, seen, _SEEN, _SEEN_RATINGS)
     rows = materialize(users.mapInArrow(_evaluator(factors, train, settings), _EVALUATED))
     return _ranking_metrics(rows, train.n_items), _error_metrics(rows)
@@ -211,7 +211,7 @@ def _error_metrics(rows: DataFrame) -> list[ErrorMetrics]:
 
 def _popularity(train: Indexed) -> Floats:
     """Users who have each item, float32 ``(n_items,)``."""
-    counts = train.interactions.groupBy(C.ITEM_INDEX).count().toArrow()
+    counts = _bought(train).groupBy(C.ITEM_INDEX).count().toArrow()
     popularity = np.zeros(train.n_items, np.float32)
     popularity[counts.column(C.ITEM_INDEX).to_numpy()] = counts.column("count").to_numpy()
     return popularity
@@ -221,6 +221,11 @@ def _mean_rating(train: Indexed) -> float:
     row = train.interactions.agg(F.avg(C.RATING).alias("mean")).first()
     assert row is not None  # an aggregate without groups has one row
     return float(row["mean"])
+
+
+def _bought(indexed: Indexed) -> DataFrame:
+    """The interactions that are purchases, or ratings, and not only views."""
+    return indexed.interactions.where(C.IS_BOUGHT)
 
 
 def _lists_by_user(pairs: DataFrame, items: str, ratings: str) -> DataFrame:

@@ -35,7 +35,8 @@ def interactions_of(spark: SparkSession, n_events: int | None) -> Indexed:
         .groupBy(F.col("household_id").alias("user_id"), F.col("product_id").alias("item_id"))
         .agg(F.count("*").cast("float").alias("rating"), F.count("*").alias("n_events"))
     )
-    return index_interactions(pairs.withColumn("last_at", F.current_timestamp()))
+    columns = ("*", "true as is_bought", "current_timestamp() as last_at")
+    return index_interactions(pairs.selectExpr(*columns))
 
 
 def mllib_defaults(indexed: Indexed, settings: Settings) -> ALSModel:

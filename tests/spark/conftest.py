@@ -49,4 +49,6 @@ def checkerboard(spark: SparkSession) -> DataFrame:
         if u % 2 == i % 2 and u != i
     ]
     frame = spark.createDataFrame(rows, "user_id string, item_id string, rating float")
-    return frame.selectExpr("*", "1 as n_events", "timestamp '2020-01-01 00:00:00' as last_at")
+    return frame.selectExpr(
+        "*", "1 as n_events", "true as is_bought", "timestamp '2020-01-01 00:00:00' as last_at"
+    )

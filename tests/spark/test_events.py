@@ -105,14 +105,14 @@ def test_a_batch_that_is_run_again_is_written_once(spark: SparkSession, stream: 
     send(stream, [message(number) for number in range(50)] + [(None, b"rubbish")])
     ingest(spark, stream)
     tables = pipeline.tables_of(stream)
-    limits = pipeline.events.limits_from_settings(stream)
+    rules = pipeline.events.rules_from_settings(stream)
     raw = (
         spark.read.format("kafka")
         .option("kafka.bootstrap.servers", stream.kafka_bootstrap)
         .option("subscribe", stream.topic)
         .load()
     )
-    parsed = spark_events.parse_messages(raw, limits, {stream.topic: "id"})
+    parsed = spark_events.parse_messages(raw, rules, {stream.topic: "id"})
     app_id = next(stream.data_dir.glob("checkpoints/*/recgraph-app-id")).read_text()
     for batch_id in (0, 0):
         spark_events.write_batch(parsed, batch_id, tables=tables, app_id=app_id)

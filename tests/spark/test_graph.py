@@ -19,7 +19,9 @@ LISTS = [(0, 2, 1, 0.9), (1, 1, 1, 0.8), (1, 2, 2, 0.4), (2, 0, 1, 0.7)]
 @pytest.fixture(scope="module")
 def house(spark: SparkSession) -> Graph:
     frame = spark.createDataFrame(BOUGHT, "user_id string, item_id string, rating float")
-    frame = frame.selectExpr("*", "1 as n_events", "timestamp '2020-01-01 10:00:00' as last_at")
+    frame = frame.selectExpr(
+        "*", "1 as n_events", "true as is_bought", "timestamp '2020-01-01 10:00:00' as last_at"
+    )
     lists = spark.createDataFrame(LISTS, "user_index int, item_index int, rank int, score float")
     catalogue = spark.createDataFrame(
         [("bread", "=Bread", "BAKERY", "Own", "LOAVES"), ("unsold", "x", "y", "z", "w")],

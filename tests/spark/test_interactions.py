@@ -3,19 +3,23 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from recgraph.config import Settings
 from recgraph.spark.interactions import (
     count_events,
     distinct_events,
     drop_rare,
     interactions_from_events,
+    weighing_from_settings,
 )
 
+IMPLICIT = weighing_from_settings(Settings())
 DAY = datetime(2020, 1, 1, tzinfo=UTC)
 SCHEMA = (
     "event_id string, user_id string, product_id string, quantity double, rating double, "
-    "occurred_at timestamp, partition int, offset long, ingested_at timestamp"
+    "kind string, occurred_at timestamp, partition int, offset long, ingested_at timestamp"
 )
 
 
@@ -28,6 +32,7 @@ def events(spark: SparkSession, *rows: dict[str, Any]) -> DataFrame:
             row.get("product", "p"),
             float(row.get("quantity", 1)),
             row.get("rating"),
+            row.get("kind", "purchase"),
             DAY + timedelta(days=row.get("day", number)),
             0,
             number,
@@ -69,12 +74,42 @@ def test_implicit_rating_counts_purchases_less_returns(spark: SparkSession) -> N
         {"product": "shoes", "quantity": -1},
         {"product": "bag", "quantity": 0},
     )
-    assert ratings(interactions_from_events(frame, feedback="implicit")) == {("u", "bread"): 1.0}
+    assert ratings(interactions_from_events(frame, IMPLICIT)) == {("u", "bread"): 1.0}
+
+
+def test_kinds_have_weights_and_only_purchases_are_bought(spark: SparkSession) -> None:
+    frame = events(
+        spark,
+        {"product": "tea", "kind": "view"},
+        {"product": "tea", "kind": "cart"},
+        {"product": "cake", "kind": "view"},
+        {"product": "cake", "kind": "purchase"},
+        {"product": "hat", "kind": "purchase"},
+        {"product": "hat", "kind": "return"},
+    )
+    rows = interactions_from_events(frame, IMPLICIT).collect()
+    found = {row["item_id"]: (row["rating"], row["is_bought"]) for row in rows}
+    assert found == {
+        "tea": (pytest.approx(0.4), False),
+        "cake": (pytest.approx(1.1), True),
+    }
+
+
+def test_old_events_decay_and_returns_weigh_as_they_are_old(spark: SparkSession) -> None:
+    frame = events(
+        spark,
+        {"product": "old", "day": 0},
+        {"product": "new", "day": 20},
+        {"product": "back", "day": 0},
+        {"product": "back", "day": 10, "quantity": -1},
+    )
+    decayed = interactions_from_events(frame, IMPLICIT._replace(half_life_days=10.0))
+    assert ratings(decayed) == {("u", "old"): pytest.approx(0.25), ("u", "new"): 1.0}
 
 
 def test_interactions_know_when_the_last_purchase_was(spark: SparkSession) -> None:
     frame = events(spark, {"day": 3}, {"day": 9}, {"day": 1})
-    row = interactions_from_events(frame, feedback="implicit").collect()[0]
+    row = interactions_from_events(frame, IMPLICIT).collect()[0]
     assert row["n_events"] == 3
     assert row["last_at"].date() == (DAY + timedelta(days=9)).date()
 
@@ -87,7 +122,9 @@ def test_explicit_rating_is_the_one_given_last(spark: SparkSession) -> None:
         {"rating": None, "day": 9},
         {"product": "unrated"},
     )
-    assert ratings(interactions_from_events(frame, feedback="explicit")) == {("u", "p"): 2.0}
+    assert ratings(interactions_from_events(frame, IMPLICIT._replace(feedback="explicit"))) == {
+        ("u", "p"): 2.0
+    }
 
 
 def test_drop_rare_leaves_out_users_and_items_with_too_few(spark: SparkSession) -> None:
@@ -97,9 +134,7 @@ def test_drop_rare_leaves_out_users_and_items_with_too_few(spark: SparkSession) 
         {"user": "b", "product": "x"},
         {"user": "b", "product": "y"},
     )
-    kept = drop_rare(
-        interactions_from_events(frame, feedback="implicit"), min_user_items=1, min_item_users=2
-    )
+    kept = drop_rare(interactions_from_events(frame, IMPLICIT), min_user_items=1, min_item_users=2)
     assert set(ratings(kept)) == {("a", "x"), ("b", "x")}
     none = drop_rare(kept, min_user_items=2, min_item_users=1)
     assert none.count() == 0

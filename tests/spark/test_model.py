@@ -64,7 +64,9 @@ def test_one_user_only_gets_what_is_left(spark: SparkSession, small: Settings) -
     frame = spark.createDataFrame(
         [("only", "a", 1.0)], "user_id string, item_id string, rating float"
     )
-    frame = frame.selectExpr("*", "1 as n_events", "current_timestamp() as last_at")
+    frame = frame.selectExpr(
+        "*", "1 as n_events", "true as is_bought", "current_timestamp() as last_at"
+    )
     indexed = index_interactions(frame)
     assert recommend_top_k(fit_als(indexed, small), indexed, small).count() == 0
 
@@ -80,6 +82,7 @@ def test_evaluate_finds_the_withheld_item(checkerboard: DataFrame, small: Settin
     rows.append(("stranger", "item 01", 1.0))
     spark = checkerboard.sparkSession
     test = spark.createDataFrame(rows, "user_id string, item_id string, rating float")
+    test = test.selectExpr("*", "true as is_bought")
     ranking, errors = evaluate(fit_als(indexed, small), indexed, test, small)
     found = {(row.task, row.recommender): row for row in ranking}
     assert found["new_items", "als"].ndcg == 1.0
@@ -96,7 +99,12 @@ def test_evaluate_explicit_is_better_than_the_mean(
 ) -> None:
     rated = checkerboard.withColumn("rating", checkerboard["rating"] * 5).union(
         checkerboard.selectExpr(
-            "user_id", "concat('bad', item_id)", "1.0f as rating", "n_events", "last_at"
+            "user_id",
+            "concat('bad', item_id)",
+            "1.0f as rating",
+            "n_events",
+            "is_bought",
+            "last_at",
         )
     )
     train = rated.where("crc32(concat(user_id, item_id)) % 5 > 0")

@@ -31,6 +31,7 @@ def write_events(spark: SparkSession, settings: Settings, rows: list[dict[str, A
             "product_id": "p",
             "quantity": 1.0,
             "rating": None,
+            "kind": "purchase",
             "occurred_at": START + timedelta(days=number % 100),
             "topic_id": "topic",
             "partition": number % 2,
