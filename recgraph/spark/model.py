@@ -22,7 +22,7 @@ class Indexed(NamedTuple):
     """Interactions with dense ids; all three frames are materialized."""
 
     interactions: DataFrame
-    """user_index, item_index, rating, n_events, is_bought, last_at; sorted, so a fit repeats exactly."""
+    """user_index, item_index, rating, n_events, is_bought, last_at; sorted: fits repeat exactly."""
     users: DataFrame
     """user_id, user_index."""
     items: DataFrame
