@@ -114,6 +114,10 @@ class Settings(BaseSettings):
     """Zone of times that name none, such as ``Europe/Vienna``."""
     max_events_per_batch: int = Field(default=500_000, ge=1)
     """Messages that one micro-batch of ingest reads at most."""
+    batch_seconds: int = Field(default=2, ge=1, le=3600)
+    """Least time between the starts of two micro-batches of continuous ingest, in seconds."""
+    compact_every_batches: int = Field(default=200, ge=1)
+    """After so many micro-batches the small files of the event tables are made into large ones."""
 
     # training
     feedback: Literal["implicit", "explicit"] = "implicit"
@@ -155,6 +159,16 @@ class Settings(BaseSettings):
     keep_generations: int = Field(default=3, ge=1)
     """Generations kept on disk and in MongoDB, the current one among them."""
 
+    # running for days
+    train_after_events: int = Field(default=50_000, ge=1)
+    """`recgraph run` trains when so many new events are in since the last training."""
+    train_after_minutes: float = Field(default=60.0, gt=0)
+    """`recgraph run` trains when the last training began so many minutes ago and there is at least
+    one new event."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Port of 127.0.0.1 on which `ingest` and `run` answer Prometheus, such as 9400; 0 takes a free
+    one, unset there is none."""
+
     # dashboard
     host: str = "127.0.0.1"
     """Address that the dashboard listens on."""
@@ -180,6 +194,11 @@ class Settings(BaseSettings):
     def catalogue_path(self) -> Path:
         """Parquet file of product attributes."""
         return self.data_dir / "catalogue.parquet"
+
+    @property
+    def status_path(self) -> Path:
+        """What `ingest` or `run` says of itself, for all others to read."""
+        return self.data_dir / "run" / "status.json"
 
     @property
     def services_dir(self) -> Path:

@@ -5,6 +5,7 @@ and `train` (event table -> one generation). Each takes an open session, so that
 run both.
 """
 
+import fcntl
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -73,6 +74,29 @@ def open_spark(settings: Settings, stages: Stages) -> Iterator[SparkSession]:
 # --- ingest -------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """Hold the right to write the event tables of this data folder.
+
+    Raises
+    ------
+    ServiceError
+        Another process holds it.
+    """
+    path = settings.data_dir / "checkpoints" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = (
+                f"another ingest writes the event tables in {settings.data_dir} already; one is "
+                "enough. Let it go on, or end it first."
+            )
+            raise ServiceError(message) from None
+        yield
+
+
 def ingest(
     spark: SparkSession,
     settings: Settings,
@@ -101,7 +125,8 @@ def ingest(
     """
     tables = tables_of(settings)
     spark_events.create_tables(spark, tables)
-    checkpoint = settings.data_dir / "checkpoints" / f"{settings.topic}-{topic_id}"
+    checkpoint = settings.data_dir / "checkpoints" / settings.topic / topic_id
+    _say_if_made_anew(checkpoint)
     offsets = _starting_offsets(spark, tables, settings.topic, topic_id, checkpoint)
     app_id = _app_id(checkpoint)
     rules = events.rules_from_settings(settings)
@@ -113,21 +138,32 @@ def ingest(
             batch = spark_events.write_batch(parsed, batch_id, tables=tables, app_id=app_id)
         finally:
             parsed.unpersist()
+        if batch_id % settings.compact_every_batches == settings.compact_every_batches - 1:
+            spark_events.compact(spark, tables)
         nonlocal progress
         progress = _advance(progress, batch, spark, tables)
         on_progress(batch, progress)
 
     messages = _read_topic(spark, settings, bootstrap, offsets)
-    query = spark_events.start_query(messages, handle, checkpoint=checkpoint, once=once)
-    try:
+    with _only_one(settings), _explained():
+        query = spark_events.start_query(
+            messages, handle, checkpoint=checkpoint, once=once, seconds=settings.batch_seconds
+        )
         while not query.awaitTermination(_POLL_S):  # type: ignore[arg-type]
             if stop.is_set():
                 query.stop()
+    return progress
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn a broken stream into one line that says what to do."""
+    try:
+        yield
     except StreamingQueryException as error:
         cause = str(error).splitlines()[0]
         message = f"ingest stopped: {cause} Nothing is lost; start it again to go on."
         raise ServiceError(message) from error
-    return progress
 
 
 def _read_topic(spark: SparkSession, settings: Settings, bootstrap: str, offsets: str) -> DataFrame:
@@ -140,6 +176,16 @@ def _read_topic(spark: SparkSession, settings: Settings, bootstrap: str, offsets
         "maxOffsetsPerTrigger": str(settings.max_events_per_batch),
     }
     return spark.readStream.format("kafka").options(**options).load()
+
+
+def _say_if_made_anew(checkpoint: Path) -> None:
+    """Warn where an earlier topic of this name was read: this one is read from its beginning.
+
+    Its events cannot be taken for those of the earlier one, for their identity holds the UUID.
+    """
+    earlier = sorted(path.name for path in checkpoint.parent.glob("*"))
+    if earlier and not checkpoint.exists():
+        log.warning("the topic was deleted and made anew; reading it from its start", was=earlier)
 
 
 def _starting_offsets(

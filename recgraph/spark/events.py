@@ -161,6 +161,18 @@ def create_tables(spark: SparkSession, tables: Tables) -> None:
         DeltaTable.createIfNotExists(spark).location(str(path)).addColumns(frame.schema).execute()
 
 
+def compact(spark: SparkSession, tables: Tables) -> None:
+    """Make the small files of both tables into large ones.
+
+    Readers see the table before or after, never a gap or a double. Files that are no longer
+    part of it go after a week, Delta's own safe retention: a training may still read them.
+    """
+    for path in tables:
+        table = DeltaTable.forPath(spark, str(path))
+        table.optimize().executeCompaction()
+        table.vacuum()
+
+
 def read_events(spark: SparkSession, tables: Tables, version: int | None = None) -> DataFrame:
     """The event table, its newest snapshot or that of a version; copies of an event included."""
     reader = spark.read.format("delta")
@@ -198,7 +210,7 @@ def start_query(
     *,
     checkpoint: Path,
     once: bool,
-    seconds: int = 1,
+    seconds: int = 2,
 ) -> StreamingQuery:
     """Start the stream: each batch of raw messages goes to ``handle``.
 

@@ -107,6 +107,8 @@ def _builder(settings: Settings, jars: Sequence[Path], scratch: Path) -> SparkSe
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.databricks.delta.snapshotPartitions": "2",
+        # VACUUM lists with so many tasks, 10,000 by default: a minute for a handful of files.
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",

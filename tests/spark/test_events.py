@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from delta.tables import DeltaTable
+from kafka import KafkaAdminClient
 from pyspark.sql import SparkSession
 
 from recgraph import pipeline
@@ -113,7 +115,7 @@ def test_a_batch_that_is_run_again_is_written_once(spark: SparkSession, stream: 
         .load()
     )
     parsed = spark_events.parse_messages(raw, rules, {stream.topic: "id"})
-    app_id = next(stream.data_dir.glob("checkpoints/*/recgraph-app-id")).read_text()
+    app_id = next(stream.data_dir.glob("checkpoints/*/*/recgraph-app-id")).read_text()
     for batch_id in (0, 0):
         spark_events.write_batch(parsed, batch_id, tables=tables, app_id=app_id)
     progress = pipeline.read_progress(spark, tables)
@@ -123,7 +125,7 @@ def test_a_batch_that_is_run_again_is_written_once(spark: SparkSession, stream: 
 def test_a_lost_checkpoint_goes_on_from_the_table(spark: SparkSession, stream: Settings) -> None:
     send(stream, [message(number) for number in range(300)])
     ingest(spark, stream)
-    (checkpoint,) = stream.data_dir.glob("checkpoints/*")
+    (checkpoint,) = stream.data_dir.glob("checkpoints/*/*")
     checkpoint.rename(stream.data_dir / "lost")
     send(stream, [message(number) for number in range(300, 500)])
     assert ingest(spark, stream).accepted == 500
@@ -133,11 +135,42 @@ def test_a_lost_checkpoint_goes_on_from_the_table(spark: SparkSession, stream: S
 def test_a_broken_stream_is_one_clear_line(spark: SparkSession, stream: Settings) -> None:
     send(stream, [message(1)])
     ingest(spark, stream)
-    (offsets,) = stream.data_dir.glob("checkpoints/*/offsets/0")
+    (offsets,) = stream.data_dir.glob("checkpoints/*/*/offsets/0")
     offsets.write_text("rubbish")
     with pytest.raises(ServiceError, match=r"ingest stopped: .*Nothing is lost") as raised:
         ingest(spark, stream)
     assert "\n" not in str(raised.value)
+
+
+def test_a_topic_made_anew_repeats_nothing_and_skips_nothing(
+    spark: SparkSession, stream: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    send(stream, [message(number, event_id=None) for number in range(30)])
+    ingest(spark, stream)
+    admin = KafkaAdminClient(bootstrap_servers=stream.kafka_bootstrap)
+    admin.delete_topics([stream.topic])
+    while stream.topic in admin.list_topics():
+        time.sleep(0.1)
+    admin.close()
+    kafka.ensure_topic(str(stream.kafka_bootstrap), stream.topic, n_partitions=3)
+    send(stream, [message(number, event_id=None) for number in range(20)])
+    assert ingest(spark, stream).accepted == 50
+    assert len(set(event_ids(spark, stream))) == 50
+    assert "made anew" in "".join(capsys.readouterr())
+
+
+def test_only_one_ingest_writes_the_tables(spark: SparkSession, stream: Settings) -> None:
+    with pipeline._only_one(stream), pytest.raises(ServiceError, match="another ingest"):
+        ingest(spark, stream)
+
+
+def test_compaction_leaves_every_event_once(spark: SparkSession, stream: Settings) -> None:
+    often = stream.model_copy(update={"max_events_per_batch": 40, "compact_every_batches": 2})
+    send(stream, [message(number) for number in range(120)])
+    assert ingest(spark, often).accepted == 120
+    assert event_ids(spark, often) == sorted(f"e{number}" for number in range(120))
+    history = DeltaTable.forPath(spark, str(often.events_dir)).history()
+    assert history.where("operation = 'OPTIMIZE'").count() >= 1
 
 
 def test_killed_at_any_moment_every_event_is_there_once(
