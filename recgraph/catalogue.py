@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from recgraph.columns import Columns as C
 from recgraph.errors import InputError
+from recgraph.files import read_rows
 from recgraph.ports import Product
-from recgraph.sources import COMPLETE_JOURNEY, complete_journey_file, read_rows
+from recgraph.sources import COMPLETE_JOURNEY, complete_journey_file
 from recgraph.titles import readable, readable_size
 
 Row = Mapping[str, Any]

@@ -112,6 +112,9 @@ class Settings(BaseSettings):
     """How times are written: ISO 8601 text, or a number of seconds or milliseconds since 1970."""
     time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     """Zone of times that name none, such as ``Europe/Vienna``."""
+    send_rejected: bool = True
+    """Send rejected messages to the topic ``<topic>.rejected`` as well, which is made if need be;
+    the table of rejected messages has them either way."""
     max_events_per_batch: int = Field(default=500_000, ge=1)
     """Messages that one micro-batch of ingest reads at most."""
     batch_seconds: int = Field(default=2, ge=1, le=3600)
@@ -189,6 +192,11 @@ class Settings(BaseSettings):
     def rejected_dir(self) -> Path:
         """Delta table of rejected messages."""
         return self.data_dir / "rejected"
+
+    @property
+    def rejected_topic(self) -> str:
+        """Topic that rejected messages are sent to."""
+        return f"{self.topic}.rejected"
 
     @property
     def catalogue_path(self) -> Path:

@@ -15,9 +15,16 @@
     │   ├── StoreUnavailable      MongoDB does not answer
     │   └── NotPublished          no generation is current yet
     └── ServiceError              Kafka, MongoDB, Java or Spark cannot be started or reached
+        └── SinkUnavailable       the broker has not acknowledged events (outcomes, retry_after_s)
 
 Each message says what was found, what was expected and what to do next.
 """
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recgraph.ports import Outcome
 
 
 class RecgraphError(Exception):
@@ -95,3 +102,21 @@ class NotPublished(StoreError):
 
 class ServiceError(RecgraphError):
     """Kafka, MongoDB, Java or Spark cannot be started or reached."""
+
+
+class SinkUnavailable(ServiceError):
+    """The broker has not acknowledged all events that were sent.
+
+    Parameters
+    ----------
+    outcomes
+        What is known of each message, in order: `recgraph.ports.Accepted`,
+        `recgraph.ports.Unconfirmed` or `recgraph.events.Rejection`.
+    retry_after_s
+        Seconds to wait before sending the unconfirmed ones again, under the same ids.
+    """
+
+    def __init__(self, message: str, outcomes: "Sequence[Outcome]", retry_after_s: float) -> None:
+        super().__init__(message)
+        self.outcomes = list(outcomes)
+        self.retry_after_s = retry_after_s

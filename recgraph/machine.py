@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
+
 from recgraph.errors import ServiceError
 
 JAVA_VERSIONS = (17, 21)
@@ -18,6 +20,9 @@ JAVA_VERSIONS = (17, 21)
 
 INSTALL_JAVA = "apt-get install openjdk-17-jre-headless"
 """What mends a missing Java on Debian; other systems have a package of a similar name."""
+
+_CLOCK_STEP_S = 2.0
+"""Start times are told apart by more than this: the system clock may be corrected in between."""
 
 
 def find_java() -> Path:
@@ -96,6 +101,20 @@ def find_browser() -> Path | None:
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     found = next(filter(None, map(shutil.which, names)), None)
     return Path(found) if found else None
+
+
+def find_process(pid: int, started_at: float) -> psutil.Process | None:
+    """Return the process with this id and start time (seconds since 1970) while it runs.
+
+    The id alone may have been given to another program since.
+    """
+    try:
+        process = psutil.Process(pid)
+        is_it = abs(process.create_time() - started_at) < _CLOCK_STEP_S
+        is_alive = process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if is_it and is_alive else None
 
 
 def is_free_port(port: int, host: str = "127.0.0.1") -> bool:

@@ -6,8 +6,10 @@ run both.
 """
 
 import fcntl
+import json
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -20,6 +22,7 @@ import structlog
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.streaming.query import StreamingQuery
 
 from recgraph import events, generations, jars
 from recgraph.columns import Columns as C
@@ -40,6 +43,7 @@ from recgraph.spark.interactions import (
     weighing_from_settings,
 )
 from recgraph.spark.model import Factors, Indexed, fit_als, index_interactions
+from recgraph.spark.rejected import RejectedTopic, send_rejected
 from recgraph.spark.scratch import materialize
 from recgraph.spark.session import open_session
 from recgraph.split import cut_time
@@ -48,9 +52,12 @@ from recgraph.stages import Stages
 log = structlog.get_logger()
 
 OnProgress = Callable[[BatchCounts, Progress], None]
+OnPoll = Callable[[Progress, dict[str, int]], None]
 
 _APP_ID = "recgraph-app-id"
 _POLL_S = 0.5
+_FINISH_S = 8.0
+"""A batch that takes longer than this to end when it should stop is broken off."""
 _TRAINING_SETTINGS = (
     "kind_weights", "half_life_days", "n_factors", "n_iterations", "regularization", "alpha",
     "seed", "min_user_items", "min_item_users", "test_days", "k", "exclude_seen",
@@ -103,9 +110,11 @@ def ingest(
     *,
     bootstrap: str,
     topic_id: str,
+    rejected_topic: RejectedTopic | None = None,
     once: bool,
     stop: threading.Event,
     on_progress: OnProgress = lambda batch, progress: None,
+    on_poll: OnPoll = lambda progress, next_offsets: None,
 ) -> Progress:
     """Move the messages of the topic into the event tables; say how far that has come.
 
@@ -113,10 +122,15 @@ def ingest(
     ----------
     bootstrap, topic_id
         The broker, and the UUID of ``settings.topic`` there.
+    rejected_topic
+        Where rejected messages are sent besides their table; None sends none.
     once
         End when all that is there is in; else go on until ``stop`` is set.
     on_progress
-        Called after each batch.
+        Called after each batch, on a thread of the stream.
+    on_poll
+        Called twice a second and at the end, with how far ingest has come and, once that is known,
+        with partition -> next offset.
 
     Raises
     ------
@@ -136,6 +150,10 @@ def ingest(
         parsed = spark_events.parse_messages(messages, rules, {settings.topic: topic_id}).persist()
         try:
             batch = spark_events.write_batch(parsed, batch_id, tables=tables, app_id=app_id)
+            if batch.rejected and rejected_topic is not None:
+                send_rejected(
+                    parsed, rejected_topic, bootstrap=bootstrap, source_topic=settings.topic
+                )
         finally:
             parsed.unpersist()
         if batch_id % settings.compact_every_batches == settings.compact_every_batches - 1:
@@ -150,9 +168,37 @@ def ingest(
             messages, handle, checkpoint=checkpoint, once=once, seconds=settings.batch_seconds
         )
         while not query.awaitTermination(_POLL_S):  # type: ignore[arg-type]
+            on_poll(progress, _next_offsets(query))
             if stop.is_set():
-                query.stop()
+                _stop_after_batch(query)
+        on_poll(progress, _next_offsets(query))
     return progress
+
+
+def _next_offsets(query: StreamingQuery) -> dict[str, int]:
+    """Partition -> next offset after the last batch that is in; empty before the first."""
+    last = query.lastProgress
+    end = json.loads(last.sources[0].json)["endOffset"] if last else None
+    return {} if end is None else next(iter(end.values()))
+
+
+def _stop_after_batch(query: StreamingQuery) -> None:
+    """Stop the stream when its batch has ended; one that takes long is broken off.
+
+    Such a batch is run again by the next start, and counts once.
+    """
+    batch, deadline = _last_batch(query), time.monotonic() + _FINISH_S
+    while query.status["isTriggerActive"] and _last_batch(query) == batch:
+        if time.monotonic() > deadline:
+            log.warning("breaking off a batch that takes long; it is run again at the next start")
+            break
+        time.sleep(0.05)
+    query.stop()
+
+
+def _last_batch(query: StreamingQuery) -> int | None:
+    last = query.lastProgress
+    return last.batchId if last else None
 
 
 @contextmanager
@@ -213,6 +259,11 @@ def _app_id(checkpoint: Path) -> str:
     return path.read_text()
 
 
+def count_rows(spark: SparkSession, settings: Settings) -> int:
+    """How many rows the event table has; its metadata knows."""
+    return spark_events.read_events(spark, tables_of(settings)).count()
+
+
 def read_progress(spark: SparkSession, tables: Tables) -> Progress:
     """How far ingest has come; copies of an event count as often as they are there."""
     accepted = spark_events.read_events(spark, tables)
@@ -266,6 +317,22 @@ class Trained(NamedTuple):
     lists: DataFrame
 
 
+def require_events(settings: Settings) -> None:
+    """Return where there is an event table; asked before Spark is started for nothing.
+
+    Raises
+    ------
+    NoInteractionsError
+        There is none.
+    """
+    if not (settings.events_dir / "_delta_log").exists():
+        message = (
+            f"there are no events in {settings.events_dir}. Send some and take them in: "
+            "`recgraph import FILE`, or `recgraph replay FILE` and then `recgraph ingest --once`."
+        )
+        raise NoInteractionsError(message)
+
+
 def train(spark: SparkSession, settings: Settings, stages: Stages) -> Manifest:
     """One complete generation on disk, from all events that are in the event table now.
 
@@ -274,6 +341,7 @@ def train(spark: SparkSession, settings: Settings, stages: Stages) -> Manifest:
     NoInteractionsError
         There are no events, or none is left to train on.
     """
+    require_events(settings)
     generation_id = generations.new_id()
     with structlog.contextvars.bound_contextvars(generation=generation_id):
         with stages("read", "reading events"):
@@ -307,12 +375,6 @@ def train(spark: SparkSession, settings: Settings, stages: Stages) -> Manifest:
 
 def _read_source(spark: SparkSession, settings: Settings) -> Source:
     """The event table as it is now; what comes in meanwhile is for the next training."""
-    if not (settings.events_dir / "_delta_log").exists():
-        message = (
-            f"there are no events in {settings.events_dir}. Send some and take them in: "
-            "`recgraph replay FILE`, then `recgraph ingest --once`."
-        )
-        raise NoInteractionsError(message)
     tables = tables_of(settings)
     version = spark_events.table_version(spark, tables.events)
     table = spark_events.read_events(spark, tables, version)

@@ -2,53 +2,55 @@
 
 Nothing is judged here: a row whose quantity is no number becomes a message all the same, and the
 one parser of `recgraph.events` rejects it with its reason. Files are read in batches, so their
-size does not matter; rows without an event id need 16 bytes of memory each.
+size does not matter; `replay` needs 16 bytes of memory for each row without an event id.
 """
 
 import hashlib
 import importlib.util
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.dataset
-import pyarrow.json
 import pyarrow.parquet
 
 from recgraph.columns import Columns as C
 from recgraph.errors import InputError
+from recgraph.files import read_batches, rows_from_batch
 
 COMPLETE_JOURNEY = "complete-journey"
 
 Message = dict[str, Any]
+TimeUnit = Literal["iso", "s", "ms"]
 
 _BATCH_ROWS = 20_000
-_FORMATS = {
-    ".csv": "csv",
-    ".csv.gz": "csv",
-    ".jsonl": "json",
-    ".jsonl.gz": "json",
-    ".json": "json",
-    ".ndjson": "json",
-    ".parquet": "parquet",
-}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PER_SECOND = {"s": 1, "ms": 1000}
 
 
 class ColumnNames(NamedTuple):
-    """Which column of a file holds which field; None where a file has no such column."""
+    """Which column of a file holds which field, and how times are written.
+
+    None where a file has no such column.
+    """
 
     user: str = C.USER_ID
     item: str = C.PRODUCT_ID
     quantity: str | None = C.QUANTITY
+    """Without one, each row counts 1."""
     time: str = C.OCCURRED_AT
     event_id: str | None = None
     rating: str | None = None
+    kind: str | None = None
+    time_unit: TimeUnit = "iso"
+    """ISO 8601 text, or a number of seconds or milliseconds since 1970."""
+    time_format: str | None = None
+    """How `datetime.strptime` reads a time; it wins over the unit."""
 
     def by_field(self) -> dict[str, str]:
         """Field of a message -> column of the file, for the columns that are named."""
@@ -59,6 +61,7 @@ class ColumnNames(NamedTuple):
             C.QUANTITY: self.quantity,
             C.OCCURRED_AT: self.time,
             C.RATING: self.rating,
+            C.KIND: self.kind,
         }
         return {field: column for field, column in pairs.items() if column is not None}
 
@@ -74,93 +77,55 @@ def read_messages(source: str, columns: ColumnNames) -> Iterator[Message]:
     """
     if source == COMPLETE_JOURNEY:
         return _complete_journey()
-    path = Path(source)
-    return with_event_ids(read_rows(path, columns.by_field()))
-
-
-def read_rows(path: Path, fields: Mapping[str, str]) -> Iterator[Message]:
-    """The rows of a CSV, JSON Lines or Parquet file: field -> value, without empty ones.
-
-    Parameters
-    ----------
-    path
-        Its suffix says the format; ``.gz`` may follow.
-    fields
-        Field -> column of the file.
-
-    Raises
-    ------
-    InputError
-        The file is missing or unreadable, of an unknown format, or lacks a column.
-    """
-    for batch in _batches(path, fields):
-        columns = [_plain(batch.column(column)) for column in fields.values()]
-        for values in zip(*columns, strict=True):
-            yield {
-                field: value
-                for field, value in zip(fields, values, strict=True)
-                if value is not None
-            }
-
-
-def _batches(path: Path, fields: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
-    name = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
-    file_format = _FORMATS.get(name.lower())
-    if file_format is None:
-        message = f"{path}: unknown format {name or '(none)'!r}; expected {', '.join(_FORMATS)}."
-        raise InputError(message)
-    try:
-        reader = _open(path, file_format, fields)
-        _check_columns(path, reader.schema.names, fields)
-        yield from reader
-    except OSError as error:
-        message = f"{path} cannot be read: {os.strerror(error.errno) if error.errno else error}."
-        raise InputError(message) from error
-    except pa.ArrowInvalid as error:
-        message = f"{path} is not a readable {file_format} file: {' '.join(str(error).split())}"
-        raise InputError(message) from error
-
-
-def _open(path: Path, file_format: str, fields: Mapping[str, str]) -> Any:
-    """A reader with ``schema`` that gives record batches."""
-    if file_format == "csv":
-        texts = dict.fromkeys(fields.values(), pa.string())
-        options = pa.csv.ConvertOptions(column_types=texts, strings_can_be_null=True)
-        return pa.csv.open_csv(path, convert_options=options)
-    if file_format == "json":
-        return pa.json.open_json(path)
-    file = pa.parquet.ParquetFile(path)
-    return pa.RecordBatchReader.from_batches(
-        file.schema_arrow, file.iter_batches(batch_size=_BATCH_ROWS)
+    batches = read_batches(Path(source), columns.by_field())
+    return with_event_ids(
+        message for batch in batches for message in messages_from_batch(batch, columns)
     )
 
 
-def _check_columns(path: Path, found: Iterable[str], fields: Mapping[str, str]) -> None:
-    missing = [column for column in fields.values() if column not in found]
-    if missing:
-        message = (
-            f"{path}: no column {', '.join(missing)}; it has {', '.join(found)}. "
-            "Name the right columns with the --...-column options."
-        )
-        raise InputError(message)
-
-
-def _plain(column: pa.Array) -> list[Any]:
-    """The values as JSON can hold them: times as ISO 8601, numbers that are text as numbers."""
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        return [None if value is None else value.isoformat() for value in column.to_pylist()]
-    return list(column.to_pylist())
+def messages_from_batch(batch: pa.RecordBatch, columns: ColumnNames) -> Iterator[Message]:
+    """The messages of rows: numbers as numbers, times as ISO 8601, still without event ids."""
+    readers: dict[str, Callable[[Any], Any]] = {
+        C.QUANTITY: _number,
+        C.RATING: _number,
+        C.OCCURRED_AT: partial(_time, unit=columns.time_unit, time_format=columns.time_format),
+    }
+    for message in rows_from_batch(batch, columns.by_field()):
+        for field, read in readers.items():
+            if field in message:
+                message[field] = read(message[field])
+        if columns.quantity is None:
+            message[C.QUANTITY] = 1
+        yield message
 
 
 def _number(value: Any) -> Any:
     """The number a text stands for, or the value as it is: the parser will say what is wrong."""
-    if not isinstance(value, str):
+    if not isinstance(value, str | Decimal):
         return value
     try:
         number = float(value)
     except ValueError:
         return value
     return number if number - number == 0 else value
+
+
+def _time(value: Any, *, unit: TimeUnit, time_format: str | None) -> Any:
+    """The time as ISO 8601, or the value as it is: the parser will say what is wrong."""
+    try:
+        if time_format is not None:
+            return _formatted_time(str(value), time_format)
+        if unit == "iso":
+            return datetime.fromisoformat(value).isoformat()
+        return (_EPOCH + timedelta(seconds=float(value) / _PER_SECOND[unit])).isoformat()
+    except (ValueError, TypeError, OverflowError):
+        return value
+
+
+@lru_cache(maxsize=65_536)  # strptime is slow, and the sales of a minute share their time
+def _formatted_time(text: str, time_format: str) -> str:
+    # A time without a zone stays without: its zone is a setting that the parser knows.
+    return datetime.strptime(text, time_format).isoformat()  # noqa: DTZ007
 
 
 def with_event_ids(messages: Iterable[Message]) -> Iterator[Message]:
@@ -171,15 +136,22 @@ def with_event_ids(messages: Iterable[Message]) -> Iterator[Message]:
     """
     copies: Counter[bytes] = Counter()
     for message in messages:
-        for field in (C.QUANTITY, C.RATING):
-            if field in message:
-                message[field] = _number(message[field])
         if C.EVENT_ID not in message:
-            row = msgspec.json.encode(message, order="sorted")
-            digest = hashlib.blake2b(row, digest_size=16).digest()
-            message[C.EVENT_ID] = f"{digest.hex()}-{copies[digest]}"
+            digest = row_digest(message)
+            message[C.EVENT_ID] = row_event_id(digest, copies[digest])
             copies[digest] += 1
         yield message
+
+
+def row_digest(message: Message) -> bytes:
+    """The digest of a message's content, 16 bytes: equal rows, and only they, have the same."""
+    row = msgspec.json.encode(message, order="sorted")
+    return hashlib.blake2b(row, digest_size=16).digest()
+
+
+def row_event_id(digest: bytes, copy: int | Literal[""]) -> str:
+    """The event id of a row: its digest, and how many equal rows stand before it."""
+    return f"{digest.hex()}-{copy}"
 
 
 def between(
@@ -205,6 +177,34 @@ def _time_of(message: Message) -> datetime | None:
 def encode(message: Message) -> tuple[bytes, bytes]:
     """Key and value for the topic: keyed by user, so that a user's events keep their order."""
     return str(message.get(C.USER_ID, "")).encode(), msgspec.json.encode(message)
+
+
+class SourceFile(NamedTuple):
+    """A file that was read once from end to end, and can be."""
+
+    path: Path
+    columns: ColumnNames
+    n_rows: int
+    id: str
+    """Digest of its content and of how it is read: what stands for a topic's UUID."""
+
+
+def check_file(path: Path, columns: ColumnNames) -> SourceFile:
+    """A file whose every row can be read, with how many they are.
+
+    Raises
+    ------
+    InputError
+        As for `read_messages`, or the file has no rows.
+    """
+    n_rows = sum(batch.num_rows for batch in read_batches(path, columns.by_field()))
+    if not n_rows:
+        message = f"{path} has no rows; expected column names and at least one sale beneath them."
+        raise InputError(message)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16))
+    digest.update(msgspec.json.encode(columns))
+    return SourceFile(path, columns, n_rows, f"file:{digest.hexdigest()}")
 
 
 def complete_journey_file(table: str) -> Path:

@@ -11,12 +11,13 @@ ROOT = Path(__file__).parent.parent
 SPARK = {"pyspark", "delta", "graphframes"}
 CLIENTS = {"kafka", "pymongo", "bson"}
 WEB = {"dash", "flask", "plotly", "dash_cytoscape", "dash_ag_grid", "dash_mantine_components"}
-SHELL = {"recgraph.pipeline", "recgraph.cli"}
+SHELL = {"recgraph.pipeline", "recgraph.importing", "recgraph.cli"}
 GPL = {"secantus", "secantusdb"}
 
 BANS = {
     "recgraph/*.py": SPARK | CLIENTS | WEB | SHELL | {"recgraph.services", "recgraph.spark"},
     "recgraph/pipeline.py": CLIENTS | WEB | {"recgraph.cli", "dashboards"},
+    "recgraph/importing.py": CLIENTS | WEB | {"recgraph.cli", "dashboards"},
     "recgraph/spark/**/*.py": CLIENTS | WEB | SHELL | {"recgraph.services", "dashboards"},
     "recgraph/services/**/*.py": SPARK | WEB | SHELL | {"recgraph.spark", "dashboards"},
     "recgraph/cli/**/*.py": SPARK | CLIENTS,
@@ -26,7 +27,7 @@ BANS = {
     | {"recgraph.services", "recgraph.spark", "recgraph.jars", "recgraph.machine"},
     "**/*.py": GPL,
 }
-OWN_BAN = {"recgraph/pipeline.py"}
+OWN_BAN = {"recgraph/pipeline.py", "recgraph/importing.py"}
 """Modules that a wider pattern also matches, but whose own line above counts alone."""
 
 
@@ -60,8 +61,18 @@ def test_no_module_imports_what_its_room_bans(pattern: str) -> None:
     assert list(modules_of(pattern)), f"{pattern} matches nothing: the ban guards nothing"
 
 
+def test_delta_is_read_without_spark_in_one_module_only() -> None:
+    found = {
+        path.name
+        for path in modules_of("**/*.py")
+        for name in imports_of(path)
+        if name.split(".")[0] == "deltalake"
+    }
+    assert found == {"tables.py"}
+
+
 def test_commands_import_spark_services_and_pages_only_when_they_run() -> None:
-    slow = {"recgraph.pipeline", "recgraph.services", "recgraph.spark", "dashboards"}
+    slow = {*SHELL - {"recgraph.cli"}, "recgraph.services", "recgraph.spark", "dashboards"}
     found = [
         f"{path.name} imports {name}"
         for path in modules_of("recgraph/cli/**/*.py")

@@ -4,6 +4,7 @@ import gzip
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pandas as pd
@@ -11,7 +12,14 @@ import pytest
 
 from recgraph import sources
 from recgraph.errors import InputError
-from recgraph.sources import ColumnNames, between, encode, read_messages, with_event_ids
+from recgraph.sources import (
+    ColumnNames,
+    between,
+    check_file,
+    encode,
+    read_messages,
+    with_event_ids,
+)
 
 NAMES = ColumnNames(user="customer", item="sku", quantity="n", time="when")
 ROWS = [
@@ -66,10 +74,62 @@ def test_what_is_no_number_and_what_is_empty_is_left_to_the_parser(tmp_path: Pat
     assert "occurred_at" not in empty
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "1e999"])
-def test_numbers_that_json_has_not_stay_text(value: str) -> None:
-    (message,) = with_event_ids([{"quantity": value}])
-    assert message["quantity"] == value
+def message_of(folder: Path, *, quantity: str = "1", time: str = "2020-01-01", **how: Any) -> Any:
+    path = folder / "s.csv"
+    path.write_text(f"user_id,product_id,quantity,occurred_at\nu,p,{quantity},{time}\n")
+    (message,) = read_messages(str(path), ColumnNames(**how))
+    return message
+
+
+@pytest.mark.parametrize("value", ["nan?", "inf", "1e999"])
+def test_numbers_that_json_has_not_stay_text(tmp_path: Path, value: str) -> None:
+    assert message_of(tmp_path, quantity=value)["quantity"] == value
+
+
+def test_without_a_quantity_column_each_row_counts_one(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("user_id,product_id,occurred_at\nu,p,2020-01-01\n")
+    (message,) = read_messages(str(path), ColumnNames(quantity=None))
+    assert message["quantity"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "iso"),
+    [
+        ("2010-12-01 08:26:00", {}, "2010-12-01T08:26:00"),
+        ("2010-12-01", {}, "2010-12-01T00:00:00"),
+        ("2010-12-01T08:26:00+01:00", {}, "2010-12-01T08:26:00+01:00"),
+        ("12/1/2010 8:26", {"time_format": "%m/%d/%Y %H:%M"}, "2010-12-01T08:26:00"),
+        ("1291191960", {"time_unit": "s"}, "2010-12-01T08:26:00+00:00"),
+        ("1291191960500", {"time_unit": "ms"}, "2010-12-01T08:26:00.500000+00:00"),
+        ("12/1/2010 8:26", {}, "12/1/2010 8:26"),
+        ("soon", {"time_format": "%d.%m.%Y"}, "soon"),
+        ("soon", {"time_unit": "s"}, "soon"),
+        ("1e300", {"time_unit": "s"}, "1e300"),
+        ("nan?", {"time_unit": "ms"}, "nan?"),
+    ],
+)
+def test_times_become_iso_and_others_are_left_to_the_parser(
+    tmp_path: Path, text: str, how: dict[str, Any], iso: str
+) -> None:
+    assert message_of(tmp_path, time=text, **how)["occurred_at"] == iso
+
+
+def test_check_file_counts_rows_and_knows_content_by_its_id(tmp_path: Path) -> None:
+    names = ("a.csv", "b.csv", "c.csv")
+    for name, rows in zip(names, ("u,p,1,t\n" * 3, "u,p,1,t\n" * 3, "u,p,1,t\n"), strict=True):
+        (tmp_path / name).write_text("user_id,product_id,quantity,occurred_at\n" + rows)
+    a, b, c = (check_file(tmp_path / name, ColumnNames()) for name in names)
+    assert (a.n_rows, c.n_rows) == (3, 1)
+    assert a.id == b.id != c.id
+    assert a.id != check_file(tmp_path / "a.csv", ColumnNames(item="user_id")).id
+
+
+def test_check_file_refuses_a_file_without_rows(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("user_id,product_id,quantity,occurred_at\n")
+    with pytest.raises(InputError, match="has no rows"):
+        check_file(path, ColumnNames())
 
 
 def test_between_keeps_the_range_and_what_has_no_readable_time() -> None:

@@ -13,8 +13,13 @@ from recgraph.cli import (  # noqa: F401
     events,
     export,
     generations,
+    importing,
+    ingest,
+    rejected,
+    run,
     serve,
     services,
+    status,
     train,
 )
 from recgraph.cli.base import app, err

@@ -12,9 +12,27 @@ import msgspec
 import typer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typer.core import TyperGroup
+
+PANELS = ("Set-up", "Events", "Model", "Generations", "Dashboard")
+"""The order of the flow, in which ``--help`` shows the commands."""
+
+
+class FlowOrder(TyperGroup):
+    """Commands in the order of the flow, whatever the order of the imports."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """The names, panel by panel."""
+        return sorted(self.commands, key=self._place)
+
+    def _place(self, name: str) -> int:
+        panel = getattr(self.commands[name], "rich_help_panel", None)
+        return PANELS.index(panel) if panel in PANELS else len(PANELS)
+
 
 app = typer.Typer(
     name="recgraph",
+    cls=FlowOrder,
     help="Sales events in, recommendations out, as a graph you can see and walk.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

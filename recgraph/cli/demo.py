@@ -16,8 +16,9 @@ from rich.text import Text
 
 from recgraph.cli.base import AsJson, app, bar, err, report
 from recgraph.cli.catalogue import run_load
-from recgraph.cli.events import delivery_summary, run_ingest, send
+from recgraph.cli.events import delivery_summary, send
 from recgraph.cli.generations import run_publish
+from recgraph.cli.ingest import run_ingest
 from recgraph.cli.train import render_training
 from recgraph.config import Settings, load_settings
 from recgraph.stages import Stages
@@ -116,9 +117,9 @@ def _stay(settings: Settings, *, n_events: int | None) -> None:
 
 @contextmanager
 def _children(settings: Settings, *, n_events: int | None) -> Iterator[None]:
-    """Keep ingest and a slow replay of later sales running, each in a process of its own."""
+    """Keep `recgraph run` and a slow replay of later sales going, each in its own process."""
     log = (settings.data_dir / "demo.log").open("wb")
-    commands = [["ingest"]]
+    commands = [["run"]]
     if n_events is not None:
         rest = ["--skip", str(n_events), "--rate", str(LIVE_RATE)]
         commands.append(["replay", "complete-journey", *rest])

@@ -25,6 +25,7 @@ def train(as_json: AsJson = False) -> None:
     from recgraph import pipeline
 
     settings = load_settings()
+    pipeline.require_events(settings)
     stages = Stages(err.print)
     with pipeline.open_spark(settings, stages) as spark:
         manifest = pipeline.train(spark, settings, stages)

@@ -113,11 +113,20 @@ def ensure_mongo(settings: Settings, notify: Notify = lambda line: None) -> str:
     return _mongo_address(ports)
 
 
+def find_kafka(settings: Settings) -> str | None:
+    """Return the address of the Kafka broker, the user's own or a running embedded one, or None."""
+    if settings.kafka_bootstrap is not None:
+        return settings.kafka_bootstrap
+    service = kafka_service(settings)
+    return _kafka_address(processes.last_ports(service)) if processes.running(service) else None
+
+
 def find_mongo(settings: Settings) -> str | None:
     """Return the URI of the MongoDB server, the user's own or a running embedded one, or None."""
-    if settings.mongo_uri is not None or processes.running(mongo_service(settings)) is not None:
-        return ensure_mongo(settings)
-    return None
+    if settings.mongo_uri is not None:
+        return settings.mongo_uri.get_secret_value()
+    service = mongo_service(settings)
+    return _mongo_address(processes.last_ports(service)) if processes.running(service) else None
 
 
 def service_states(settings: Settings) -> list[ServiceState]:

@@ -7,10 +7,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from recgraph.errors import ServiceError
+from recgraph.machine import is_listening
 
 _TIMEOUT_MS = 20_000
 _LINGER_MS = 20
@@ -52,6 +54,14 @@ class Topic(msgspec.Struct, frozen=True):
     n_partitions: int
 
 
+class Extent(msgspec.Struct, frozen=True):
+    """How far a topic goes: partition -> its first offset, and that of its next message."""
+
+    topic_id: str
+    starts: dict[str, int]
+    ends: dict[str, int]
+
+
 @contextmanager
 def _open_admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
     with _explained(bootstrap):
@@ -90,6 +100,15 @@ def ensure_topic(bootstrap: str, name: str, *, n_partitions: int) -> Topic:
     return describe_topic(bootstrap, name)
 
 
+def max_message_bytes(bootstrap: str, name: str) -> int:
+    """The largest message that the broker takes on a topic, in bytes."""
+    setting = "max.message.bytes"
+    with _open_admin(bootstrap) as admin:
+        resource = ConfigResource(ConfigResourceType.TOPIC, name, {setting: None})
+        found = admin.describe_configs([resource], config_filter="all")
+    return int(found["topic"][name][setting]["value"])
+
+
 def describe_topic(bootstrap: str, name: str) -> Topic:
     """The topic.
 
@@ -99,15 +118,45 @@ def describe_topic(bootstrap: str, name: str) -> Topic:
         There is no such topic, or no broker.
     """
     with _open_admin(bootstrap) as admin:
-        names = sorted(each for each in admin.list_topics() if not each.startswith("_"))
-        if name not in names:
-            message = (
-                f"there is no topic {name!r} on {bootstrap}; it has {', '.join(names) or 'none'}. "
-                "`recgraph replay` makes it, or name yours in RECGRAPH_TOPIC."
-            )
-            raise ServiceError(message)
-        found = admin.describe_topics([name])[0]
+        return _describe(admin, bootstrap, name)
+
+
+def _describe(admin: KafkaAdminClient, bootstrap: str, name: str) -> Topic:
+    names = sorted(each for each in admin.list_topics() if not each.startswith("_"))
+    if name not in names:
+        message = (
+            f"there is no topic {name!r} on {bootstrap}; it has {', '.join(names) or 'none'}. "
+            "`recgraph replay` makes it, or name yours in RECGRAPH_TOPIC."
+        )
+        raise ServiceError(message)
+    found = admin.describe_topics([name])[0]
     return Topic(name, str(_as_uuid(found["topic_id"])), len(found["partitions"]))
+
+
+def read_extent(bootstrap: str, name: str) -> Extent:
+    """Return how far a topic goes; a broker that is away is said at once.
+
+    Raises
+    ------
+    ServiceError
+        There is no such topic, or no broker.
+    """
+    # kafka-python goes on trying where nobody listens.
+    if not any(map(is_listening, bootstrap.split(","))):
+        message = f"nobody listens at {bootstrap}. `recgraph services` shows the embedded broker."
+        raise ServiceError(message)
+    with _open_admin(bootstrap) as admin:
+        found = _describe(admin, bootstrap, name)
+        partitions = [TopicPartition(name, number) for number in range(found.n_partitions)]
+        starts, ends = (
+            admin.list_partition_offsets(dict.fromkeys(partitions, spec))
+            for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+        )
+    return Extent(found.id, _by_partition(starts), _by_partition(ends))
+
+
+def _by_partition(offsets: dict[TopicPartition, Any]) -> dict[str, int]:
+    return {str(place.partition): found.offset for place, found in offsets.items()}
 
 
 def _as_uuid(value: Any) -> uuid.UUID:

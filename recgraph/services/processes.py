@@ -19,7 +19,7 @@ import msgspec
 import psutil
 
 from recgraph.errors import ServiceError
-from recgraph.machine import is_free_port
+from recgraph.machine import find_process, is_free_port
 
 Notify = Callable[[str], None]
 """Called with a line that tells a person what is being started."""
@@ -31,8 +31,6 @@ otherwise sit on a stopped service's port, or connect to themselves."""
 _LOG_BYTES = 10_000_000
 """A log that is longer when its service starts is put aside as ``.old``, replacing the last one."""
 _STOP_TIMEOUT_S = 20.0
-_CLOCK_STEP_S = 2.0
-"""Start times are told apart by more than this: the system clock may be corrected in between."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +84,7 @@ def ensure(service: Service, timeout_s: float, notify: Notify) -> Sequence[int]:
 def running(service: Service) -> psutil.Process | None:
     """Return the service's process while it runs, None otherwise."""
     state = _read_state(service)
-    if state is None:
-        return None
-    try:
-        process = psutil.Process(state.pid)
-        is_ours = abs(process.create_time() - state.started_at) < _CLOCK_STEP_S
-        is_alive = process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return None
-    return process if is_ours and is_alive else None
+    return None if state is None else find_process(state.pid, state.started_at)
 
 
 def last_ports(service: Service) -> list[int]:

@@ -4,6 +4,7 @@ Logic first, the job last. ``foreachBatch`` may run a batch again after a crash;
 the batch's number and the id of the checkpoint, and Delta drops the second copy of such a write.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -64,8 +65,11 @@ class BatchCounts(msgspec.Struct, frozen=True):
 
     batch_id: int
     accepted: int
-    rejected: int
+    rejected: dict[str, int]
+    """Reason -> messages."""
     last_occurred_at: datetime | None
+    seconds: float
+    """What parsing and writing took."""
 
 
 def parse_messages(messages: DataFrame, rules: Rules, topic_ids: Mapping[str, str]) -> DataFrame:
@@ -131,18 +135,23 @@ def write_batch(parsed: DataFrame, batch_id: int, *, tables: Tables, app_id: str
     """
     accepted = parsed.where(F.col(C.REASON).isNull())
     rejected = parsed.where(F.col(C.REASON).isNotNull())
-    counts = parsed.agg(
-        F.count_if(F.col(C.REASON).isNull()).alias("accepted"),
-        F.count(C.REASON).alias("rejected"),
-        F.max(C.OCCURRED_AT).alias("last"),
-    ).first()
-    assert counts is not None  # an aggregate without groups has one row
+    started = time.monotonic()
+    n_accepted, rejected_by, last = _count_by_reason(parsed)
     append = partial(_append_once, batch_id=batch_id, app_id=app_id)
-    if counts["rejected"]:
+    if rejected_by:
         append(rejected.select(*_REJECTED_COLUMNS), tables.rejected)
     append(accepted.select(*_EVENT_COLUMNS), tables.events)
-    last = counts["last"].replace(tzinfo=UTC) if counts["last"] else None
-    return BatchCounts(batch_id, counts["accepted"], counts["rejected"], last)
+    seconds = time.monotonic() - started
+    return BatchCounts(batch_id, n_accepted, rejected_by, last, seconds)
+
+
+def _count_by_reason(parsed: DataFrame) -> tuple[int, dict[str, int], datetime | None]:
+    """The number of events, of rejected messages by reason, and when the last event occurred."""
+    last = F.max(C.OCCURRED_AT).alias("last")
+    rows = parsed.groupBy(C.REASON).agg(F.count("*").alias("n"), last).collect()
+    times = [row["last"].replace(tzinfo=UTC) for row in rows if row["last"]]
+    counts = {row[C.REASON]: row["n"] for row in rows}
+    return counts.pop(None, 0), counts, max(times, default=None)
 
 
 def _append_once(frame: DataFrame, path: Path, *, batch_id: int, app_id: str) -> None:

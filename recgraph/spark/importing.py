@@ -49,6 +49,7 @@ class RejectedFor(msgspec.Struct, frozen=True):
 
 def parse_file(spark: SparkSession, file: SourceFile, rules: Rules) -> DataFrame:
     """The rows of a file as `parse_messages` gives messages; the offset is the row's number."""
+    file = file._replace(path=file.path.absolute())  # workers may stand in another folder
     # The columns of a file are mapped by its own options, not by the settings of the topic.
     rules = msgspec.structs.replace(rules, paths={}, time_unit="iso")
     return parse_messages(_messages(spark, file), rules, {_NAME: file.id})
@@ -102,7 +103,9 @@ def _rows(batch: pa.RecordBatch, columns: sources.ColumnNames, offset: int) -> p
     return pa.RecordBatch.from_arrays(arrays, schema=_ROWS_SCHEMA)
 
 
-def rows_to_write(parsed: DataFrame, events: DataFrame, rejected: DataFrame) -> DataFrame:
+def rows_to_write(
+    parsed: DataFrame, events: DataFrame, rejected: DataFrame, *, has_event_ids: bool
+) -> DataFrame:
     """The rows of `parse_file` that the tables do not have yet, each event identity once.
 
     Parameters
@@ -111,14 +114,17 @@ def rows_to_write(parsed: DataFrame, events: DataFrame, rejected: DataFrame) -> 
         Frame of `parse_file`; read twice, so it should be materialized.
     events, rejected
         The tables as they are.
+    has_event_ids
+        The file has event ids of its own; those made from its rows differ in any case.
     """
     is_rejected = F.col(C.REASON).isNotNull()
     place = [C.TOPIC_ID, C.PARTITION, C.OFFSET]
     new_rejected = parsed.where(is_rejected).join(rejected.select(*place), place, "left_anti")
-    unknown = parsed.where(~is_rejected).join(events.select(C.EVENT_ID), C.EVENT_ID, "left_anti")
-    copy = F.row_number().over(Window.partitionBy(C.EVENT_ID).orderBy(C.OFFSET))
-    new_events = unknown.withColumn("copy", copy).where(F.col("copy") == 1)
-    return new_events.select(parsed.columns).unionByName(new_rejected)
+    new = parsed.where(~is_rejected).join(events.select(C.EVENT_ID), C.EVENT_ID, "left_anti")
+    if has_event_ids:
+        copy = F.row_number().over(Window.partitionBy(C.EVENT_ID).orderBy(C.OFFSET))
+        new = new.withColumn("copy", copy).where(F.col("copy") == 1)
+    return new.select(parsed.columns).unionByName(new_rejected)
 
 
 def count_rejected(parsed: DataFrame) -> list[RejectedFor]:

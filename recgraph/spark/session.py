@@ -111,6 +111,12 @@ def _builder(settings: Settings, jars: Sequence[Path], scratch: Path) -> SparkSe
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
         "spark.ui.enabled": "false",
+        # Kept for the page that is off; the defaults are 100,000 tasks and 1,000 queries, hundreds
+        # of megabytes in a process that ingests for days.
+        "spark.ui.retainedTasks": "1000",
+        "spark.ui.retainedStages": "50",
+        "spark.ui.retainedJobs": "50",
+        "spark.sql.ui.retainedExecutions": "20",
         "spark.ui.showConsoleProgress": "false",
     }
     builder = SparkSession.builder.appName("recgraph").master(settings.spark_master)

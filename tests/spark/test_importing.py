@@ -1,5 +1,9 @@
 """Files straight into the event table: the identities of a replay, and a report that adds up."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -9,10 +13,13 @@ from pyspark.sql import Row, SparkSession
 from recgraph import files, importing, pipeline, sources
 from recgraph.config import Settings
 from recgraph.errors import InputError
+from recgraph.events import rules_from_settings
 from recgraph.importing import Imported
 from recgraph.sources import ColumnNames, check_file
 from recgraph.spark import events as spark_events
+from recgraph.spark.importing import parse_file
 from recgraph.spark.interactions import count_events, distinct_events
+from recgraph.stages import Stages
 from tests.conftest import requires
 
 RETAIL = Path(__file__).parents[3] / "shared" / "data" / "online_retail.csv.gz"
@@ -28,14 +35,14 @@ C536379,D,Discount,-1,2010-12-01 09:41:00,27.5,14527,United Kingdom
 536414,22139,,56,2010-12-01 11:52:00,0.0,,United Kingdom
 536414,22139,,56,2010-12-01 11:52:00,0.0,,United Kingdom
 536415,"line
-break, ""q""",1,2010-12-01 11:52:00,0.0,X,1,
+break, ""q""",X,1,2010-12-01 11:52:00,0,1,
 536416,22139,GOOD,many,2010-12-01 11:52:00,0.0,17850,United Kingdom
 536417,22139,GOOD,2,yesterday,0.0,17850,United Kingdom
 '''
 
 
 def take_in(spark: SparkSession, settings: Settings, path: Path, columns: ColumnNames) -> Imported:
-    found = importing.import_file(spark, settings, check_file(path, columns))
+    found = importing.import_file(spark, settings, check_file(path, columns), Stages())
     assert found.rows == found.accepted + found.rejected + found.duplicates
     assert found.rejected == sum(each.rows for each in found.reasons)
     return found
@@ -54,7 +61,7 @@ def test_an_imported_file_has_the_ids_of_a_replay_and_counts_once(
     spark: SparkSession, settings: Settings, tmp_path: Path
 ) -> None:
     path = tmp_path / "retail.csv"
-    path.write_text(RETAIL_LIKE.replace("1,2010-12-01 11:52:00,0.0,X", "X,1,2010-12-01 11:52:00,0"))
+    path.write_text(RETAIL_LIKE)
     first = take_in(spark, settings, path, RETAIL_COLUMNS)
     assert counts(first) == (8, 4, 4, 0)
     assert {each.reason: each.rows for each in first.reasons} == {
@@ -78,6 +85,22 @@ def test_an_imported_file_has_the_ids_of_a_replay_and_counts_once(
     assert events_of(spark, settings) == events
     n_rejected = spark.read.format("delta").load(str(settings.rejected_dir)).count()
     assert n_rejected == 4
+
+
+def test_an_import_that_was_killed_between_its_writes_is_run_again(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "retail.csv"
+    path.write_text(RETAIL_LIKE)
+    file = check_file(path, RETAIL_COLUMNS)
+    tables = pipeline.tables_of(settings)
+    spark_events.create_tables(spark, tables)
+    parsed = parse_file(spark, file, rules_from_settings(settings))
+    killed = parsed.where("reason is not null")  # rejected rows are written first
+    spark_events.write_batch(killed, 0, tables=tables, app_id="killed")
+    assert counts(take_in(spark, settings, path, RETAIL_COLUMNS)) == (8, 4, 4, 0)
+    assert spark.read.format("delta").load(str(tables.rejected)).count() == 4
+    assert len(events_of(spark, settings)) == 4
 
 
 def test_ids_of_a_column_count_once_and_rows_without_one_go_by_content(
@@ -127,8 +150,32 @@ def test_a_file_that_changes_meanwhile_is_not_taken_in(
     with path.open("a") as text:
         text.write("u,p,1,2020-01-01\n")
     with pytest.raises(InputError, match="had 1 rows, then 2: it was changed meanwhile"):
-        importing.import_file(spark, settings, file)
+        importing.import_file(spark, settings, file, Stages())
     assert events_of(spark, settings) == []
+
+
+def test_the_program_takes_several_files_and_its_report_adds_up(
+    settings: Settings, tmp_path: Path
+) -> None:
+    text = "user_id,product_id,quantity,occurred_at\nu,p,1,12/1/2010 8:26\nu,q,1,soon\n"
+    for name in ("first.csv", "copy.csv"):
+        (tmp_path / name).write_text(text)
+    command = [sys.executable, "-m", "recgraph.cli", "import", "first.csv", "copy.csv", "--json"]
+    done = subprocess.run(
+        [*command, "--time-format", "%m/%d/%Y %H:%M"],
+        env=os.environ | {"RECGRAPH_DATA_DIR": str(settings.data_dir)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    summary = json.loads(done.stdout)
+    rejected = {"reason": "time_unparseable", "rows": 1, "example": "'soon'"}
+    first = {"rows": 2, "accepted": 1, "rejected": 1, "duplicates": 0, "reasons": [rejected]}
+    copy = first | {"accepted": 0, "duplicates": 1}
+    assert summary["files"] == [{"path": "first.csv"} | first, {"path": "copy.csv"} | copy]
+    assert [summary[name] for name in ("rows", "accepted", "rejected", "duplicates")] == [
+        *(4, 1, 2, 1)
+    ]
+    assert (summary["accepted_in_all"], summary["rejected_in_all"]) == (1, 1)
 
 
 def test_online_retail_imports_whole(spark: SparkSession, settings: Settings) -> None:
