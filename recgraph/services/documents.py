@@ -124,7 +124,7 @@ def ranks_of(folder: Path) -> pd.DataFrame:
         RECOMMENDED_RANK: pd.Series(range(1, len(listed) + 1), listed.index),
         DEPARTMENT_RANK: listed.groupby(C.DEPARTMENT).cumcount() + 1,
     }
-    return pd.DataFrame(ranks, index=items.index).fillna(0).astype(int)
+    return pd.DataFrame(ranks, index=items.index, dtype="float64").fillna(0).astype(int)
 
 
 def postings_of(folder: Path, popular_ranks: list[int]) -> dict[str, list[int]]:
