@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench screenshots clean
+.PHONY: help install demo test check format bench chaos screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ format: $(INSTALLED) ## Put the code into the one format, and mend what the lint
 
 bench: $(INSTALLED) ## Measure ratios against MLlib and others, in one run
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+chaos: $(INSTALLED) ## Kill -9 everything at random during 200,000 sales, and count (ARGS="--kills 5")
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 screenshots: $(INSTALLED) ## Make the pictures of the README again
 	@$(BIN)/python -m tests.dashboards.screenshots $(ARGS)
