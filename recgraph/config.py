@@ -119,6 +119,9 @@ class Settings(BaseSettings):
     """Messages that one micro-batch of ingest reads at most."""
     batch_seconds: int = Field(default=2, ge=1, le=3600)
     """Least time between the starts of two micro-batches of continuous ingest, in seconds."""
+    accept_loss: bool = False
+    """Go on when the broker has dropped messages before they were read; else ingest stops, and
+    says so."""
     compact_every_batches: int = Field(default=200, ge=1)
     """After so many micro-batches the small files of the event tables are made into large ones."""
 

@@ -224,12 +224,13 @@ def _check(message: _Message, rules: Rules) -> Rejection | None:
 
 
 def _check_id(name: str, value: str | int | None, rules: Rules) -> Rejection | None:
-    if not isinstance(value, str):
+    if value is None:
         return None
-    if not value.strip():
-        return Rejection(Reason.EMPTY_ID, f"{name} is {value!r}")
-    if len(value) > rules.max_id_length:
-        found = f"{name} has {len(value)} characters, at most {rules.max_id_length}"
+    text = str(value)
+    if not text.strip():
+        return Rejection(Reason.EMPTY_ID, f"{name} is {text!r}")
+    if len(text) > rules.max_id_length:
+        found = f"{name} has {len(text)} characters, at most {rules.max_id_length}"
         return Rejection(Reason.ID_TOO_LONG, found)
     return None
 

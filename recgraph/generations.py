@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import psutil
 
+from recgraph import claims
 from recgraph.errors import GenerationError
 
 MANIFEST = "generation.json"
@@ -151,24 +151,12 @@ def open_new(root: Path, generation_id: str) -> Iterator[Path]:
     The block must end by calling `write_manifest`. A block that fails leaves nothing behind; a
     process that is killed leaves an unfinished folder that the next call removes.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(root)
-    unfinished = root / f"{_UNFINISHED}{generation_id}-{os.getpid()}"
-    unfinished.mkdir()
-    try:
+    claims.remove_abandoned(root, f"{_UNFINISHED}*")
+    with claims.claimed(root / f"{_UNFINISHED}{generation_id}") as unfinished:
         yield unfinished
         read_manifest(unfinished)
+        claims.release(unfinished)
         unfinished.rename(root / generation_id)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def remove_unfinished(root: Path) -> None:
-    """Remove what trainings that were killed have left; those still running keep theirs."""
-    for folder in root.glob(f"{_UNFINISHED}*"):
-        pid = folder.name.rsplit("-", 1)[-1]
-        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

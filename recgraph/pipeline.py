@@ -10,7 +10,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +55,8 @@ OnProgress = Callable[[BatchCounts, Progress], None]
 OnPoll = Callable[[Progress, dict[str, int]], None]
 
 _APP_ID = "recgraph-app-id"
+_EARLIEST = -2
+"""How Spark spells the first offset that a partition still has."""
 _POLL_S = 0.5
 _FINISH_S = 8.0
 """A batch that takes longer than this to end when it should stop is broken off."""
@@ -110,6 +112,7 @@ def ingest(
     *,
     bootstrap: str,
     topic_id: str,
+    partitions: Iterable[str],
     rejected_topic: RejectedTopic | None = None,
     once: bool,
     stop: threading.Event,
@@ -120,8 +123,8 @@ def ingest(
 
     Parameters
     ----------
-    bootstrap, topic_id
-        The broker, and the UUID of ``settings.topic`` there.
+    bootstrap, topic_id, partitions
+        The broker, and the UUID and the partitions of ``settings.topic`` there.
     rejected_topic
         Where rejected messages are sent besides their table; None sends none.
     once
@@ -140,9 +143,6 @@ def ingest(
     tables = tables_of(settings)
     spark_events.create_tables(spark, tables)
     checkpoint = settings.data_dir / "checkpoints" / settings.topic / topic_id
-    _say_if_made_anew(checkpoint)
-    offsets = _starting_offsets(spark, tables, settings.topic, topic_id, checkpoint)
-    app_id = _app_id(checkpoint)
     rules = events.rules_from_settings(settings)
     progress = read_progress(spark, tables)
 
@@ -162,8 +162,10 @@ def ingest(
         progress = _advance(progress, batch, spark, tables)
         on_progress(batch, progress)
 
-    messages = _read_topic(spark, settings, bootstrap, offsets)
     with _only_one(settings), _explained():
+        offsets = _starting_offsets(spark, tables, checkpoint, partitions)
+        app_id = _app_id(checkpoint)
+        messages = _read_topic(spark, settings, bootstrap, offsets)
         query = spark_events.start_query(
             messages, handle, checkpoint=checkpoint, once=once, seconds=settings.batch_seconds
         )
@@ -208,7 +210,13 @@ def _explained() -> Iterator[None]:
         yield
     except StreamingQueryException as error:
         cause = str(error).splitlines()[0]
-        message = f"ingest stopped: {cause} Nothing is lost; start it again to go on."
+        advice = "Nothing is lost; start it again to go on."
+        if "failOnDataLoss" in str(error):
+            advice = (
+                "The broker no longer has messages that were not read yet. To go on with those it "
+                "has, set RECGRAPH_ACCEPT_LOSS=true for one start."
+            )
+        message = f"ingest stopped: {cause} {advice}"
         raise ServiceError(message) from error
 
 
@@ -218,7 +226,7 @@ def _read_topic(spark: SparkSession, settings: Settings, bootstrap: str, offsets
         "kafka.bootstrap.servers": bootstrap,
         "subscribe": settings.topic,
         "startingOffsets": offsets,
-        "failOnDataLoss": "true",
+        "failOnDataLoss": str(not settings.accept_loss).lower(),
         "maxOffsetsPerTrigger": str(settings.max_events_per_batch),
     }
     return spark.readStream.format("kafka").options(**options).load()
@@ -235,27 +243,38 @@ def _say_if_made_anew(checkpoint: Path) -> None:
 
 
 def _starting_offsets(
-    spark: SparkSession, tables: Tables, topic: str, topic_id: str, checkpoint: Path
+    spark: SparkSession, tables: Tables, checkpoint: Path, partitions: Iterable[str]
 ) -> str:
     """Where a stream without a checkpoint begins: behind what the event table has of the topic.
 
     With a checkpoint Spark ignores it.
     """
-    if checkpoint.exists():
-        return "earliest"
+    _say_if_made_anew(checkpoint)
+    topic, topic_id = checkpoint.parent.name, checkpoint.name
     seen = spark_events.seen_offsets(spark_events.read_events(spark, tables)).get(topic_id)
-    if seen is None:
+    if seen is None or _is_begun(checkpoint):
         return "earliest"
     log.warning("checkpoint is gone; going on from the offsets in the event table", offsets=seen)
-    return orjson.dumps({topic: seen}).decode()
+    return orjson.dumps({topic: dict.fromkeys(partitions, _EARLIEST) | seen}).decode()
+
+
+def _is_begun(checkpoint: Path) -> bool:
+    """Whether Spark has planned a batch under this checkpoint."""
+    return any((checkpoint / "offsets").glob("[0-9]*"))
 
 
 def _app_id(checkpoint: Path) -> str:
-    """The id that the numbers of this checkpoint's batches belong to; it lives and dies with it."""
+    """The id that the numbers of this checkpoint's batches belong to.
+
+    It lives and dies with the batches: were they numbered anew under an old id, Delta would take
+    them for batches that it has.
+    """
     path = checkpoint / _APP_ID
-    if not path.exists():
+    if not (path.exists() and _is_begun(checkpoint)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(secrets.token_hex(8))
+        unfinished = path.with_suffix(".new")
+        unfinished.write_text(secrets.token_hex(8))
+        unfinished.replace(path)
     return path.read_text()
 
 
@@ -288,7 +307,11 @@ def _advance(
     times = [time for time in (progress.last_occurred_at, batch.last_occurred_at) if time]
     return Progress(
         accepted=spark_events.read_events(spark, tables).count(),
-        rejected=spark_events.read_rejected(spark, tables).count(),
+        rejected=(
+            spark_events.read_rejected(spark, tables).count()
+            if batch.rejected
+            else progress.rejected
+        ),
         last_occurred_at=max(times, default=None),
         updated_at=datetime.now(UTC),
     )

@@ -156,6 +156,7 @@ def test_parse_event_keeps_strange_ids_as_they_are(strange: str) -> None:
         ({"event_id": ""}, Reason.EMPTY_ID),
         ({"user_id": "u" * 257}, Reason.ID_TOO_LONG),
         ({"note": "x" * 70_000}, Reason.TOO_LARGE),
+        ({"user_id": 10**300}, Reason.ID_TOO_LONG),
         ({"kind": "gift"}, Reason.UNKNOWN_KIND),
         ({"schema_version": 9}, Reason.UNKNOWN_VERSION),
         ({"kind": "return", "quantity": ...}, Reason.MISSING_FIELD),

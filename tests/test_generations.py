@@ -1,17 +1,16 @@
 """The folder of a generation: whole or not there, found again, pruned, and refused when broken."""
 
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow.dataset as pads
 import pytest
 
 from recgraph import generations
+from recgraph.claims import claimed
 from recgraph.errors import GenerationError
 from recgraph.generations import (
     list_generations,
@@ -88,11 +87,10 @@ def test_what_a_killed_training_left_goes_with_the_next(tmp_path: Path) -> None:
     assert killed.returncode == -9
     (left,) = names(tmp_path)
     assert left.startswith(".unfinished-")
-    running = tmp_path / f".unfinished-{IDS[1]}-{os.getppid()}"
-    running.mkdir()
-    assert psutil.pid_exists(os.getppid())
-    write_sample_generation(tmp_path, generation_id=IDS[2])
-    assert names(tmp_path) == sorted([running.name, IDS[2]])
+    with claimed(tmp_path / f".unfinished-{IDS[1]}") as running:
+        write_sample_generation(tmp_path, generation_id=IDS[2])
+        assert names(tmp_path) == sorted([running.name, IDS[2]])
+    assert names(tmp_path) == [IDS[2]]
 
 
 def test_list_is_newest_first_and_knows_the_rejected(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def register(app: Dash, store: Store) -> None:
     )
     def move(_: int, before: list[float] | None) -> tuple[Child, list[float] | None]:
         try:
-            progress, trained = store.progress(), store.current().manifest.counts.events
+            progress, trained = store.progress(), _rows_seen(store.current().manifest.counts)
         except NotPublished:
             progress, trained = store.progress(), 0
         except StoreError:
@@ -69,12 +69,21 @@ def register(app: Dash, store: Store) -> None:
 def _counts(counts: Counts) -> Child:
     return stats(
         stat("Sales events", number(counts.events), "each counted once"),
-        stat("Users", number(counts.users), "who bought something"),
-        stat("Products", number(counts.items), "that somebody bought"),
-        stat("Bought edges", number(counts.interactions), f"density {share(counts.density, 2)}"),
+        stat("Users", number(counts.users), "with at least one interaction"),
+        stat("Products", number(counts.items), "with at least one interaction"),
+        stat(
+            "Bought edges",
+            number(counts.edges - counts.recommendations),
+            f"density {share(counts.density, 2)}",
+        ),
         stat("Recommended edges", number(counts.recommendations), "rows of all lists together"),
         stat("Repeated events", number(counts.duplicates), _conflicts(counts)),
     )
+
+
+def _rows_seen(counts: Counts) -> int:
+    """Rows of the event table that a generation saw: copies are rows, too."""
+    return counts.events + counts.duplicates
 
 
 def _conflicts(counts: Counts) -> str:
@@ -88,7 +97,7 @@ def _ingest(store: Store) -> Child:
         dcc.Interval(id="ingest-tick", interval=REFRESH_MS),
         dcc.Store(id="ingest-before", data=_sample(progress)),
         html.Div(
-            _progress(progress, store.current().manifest.counts.events, None),
+            _progress(progress, _rows_seen(store.current().manifest.counts), None),
             id="ingest",
             **aria(live="off"),
         ),

@@ -1,6 +1,7 @@
 """`recgraph demo`: the whole flow on real sales data and embedded services, in one command."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,8 @@ def demo(
     arriving. What it makes is kept in the data folder. Ctrl-C ends it, and the services with it.
     """
     settings = load_settings()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends it as Ctrl-C does
+        signal.signal(number, signal.default_int_handler)
     n_events = None if everything else N_EVENTS
     with _services(settings) as stages:
         summary = make(settings, stages, n_events=n_events)
@@ -58,16 +61,19 @@ def demo(
 @contextmanager
 def _services(settings: Settings) -> Iterator[Stages]:
     """Start the embedded services, timed; stop those that were not running before."""
-    from recgraph.services.embedded import ensure_kafka, ensure_mongo, stop_all
+    from recgraph.services import embedded, processes
 
+    services = (embedded.kafka_service(settings), embedded.mongo_service(settings))
+    ours = [service for service in services if processes.running(service) is None]
     stages = Stages(lambda line: err.rule(f"[bold]{line}", align="left"))
     try:
         with stages("up", "starting Kafka and MongoDB"):
-            ensure_kafka(settings, err.print)
-            ensure_mongo(settings, err.print)
+            embedded.ensure_kafka(settings, err.print)
+            embedded.ensure_mongo(settings, err.print)
         yield stages
     finally:
-        stop_all(settings)
+        for service in ours:
+            processes.stop(service)
 
 
 def make(settings: Settings, stages: Stages, *, n_events: int | None) -> Summary:

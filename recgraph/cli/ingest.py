@@ -62,6 +62,8 @@ def run_ingest(spark: Any, settings: Settings, stages: Stages, *, once: bool) ->
         open_job(settings, "ingest") as job,
     ):
         progress = job.take_in(spark, once=once, stop=stop, on_poll=job.on_poll)
+        if once and stop.is_set():
+            raise KeyboardInterrupt  # what follows must not take this for all there was
     return intake_summary(job.reporter, progress) | {"seconds": stages.seconds}
 
 
@@ -97,13 +99,14 @@ class IngestJob(NamedTuple):
         from recgraph.services.embedded import ensure_kafka
 
         bootstrap = ensure_kafka(self.settings, err.print)
-        topic_id = kafka.read_extent(bootstrap, self.settings.topic).topic_id
-        self.reporter.reads(topic_id)
+        extent = kafka.read_extent(bootstrap, self.settings.topic)
+        self.reporter.reads(extent.topic_id)
         return pipeline.ingest(
             spark,
             self.settings,
             bootstrap=bootstrap,
-            topic_id=topic_id,
+            topic_id=extent.topic_id,
+            partitions=extent.ends,
             rejected_topic=ensure_rejected_topic(self.settings, bootstrap),
             once=once,
             stop=stop,

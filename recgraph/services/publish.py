@@ -200,9 +200,13 @@ def prune(store: MongoStore, keep: int) -> list[str]:
     old += _unfinished(store, known={*current, *others}, before=max(current, default=""))
     if old:
         time.sleep(1.5 * POINTER_CACHE_S)  # until nobody reads through an older pointer
+    dropped = []
     for generation_id in old:
-        store.drop(generation_id)
-    return old
+        pointer = store.pointer()  # asked again: somebody may have rolled back meanwhile
+        if pointer is None or pointer.generation != generation_id:
+            store.drop(generation_id)
+            dropped.append(generation_id)
+    return dropped
 
 
 def _unfinished(store: MongoStore, *, known: set[str], before: str) -> list[str]:

@@ -12,7 +12,9 @@ from recgraph.columns import Columns as C
 from recgraph.config import Settings
 
 _CONTENT = (C.USER_ID, C.PRODUCT_ID, C.QUANTITY, C.RATING, C.KIND, C.OCCURRED_AT)
-_BOUGHT_KINDS = ("purchase", "rating")
+_BOUGHT_KINDS = ("purchase", "rating", "return")
+"""Kinds that say whether something is bought, by their sum."""
+_MICROS_A_DAY = 86_400_000_000
 _DIGITS = 6
 """Digits of a rating: beyond them the order of addition would show."""
 
@@ -76,39 +78,63 @@ def interactions_from_events(events: DataFrame, weighing: Weighing) -> DataFrame
     """One row for each (user, item): rating, n_events, is_bought, last_at.
 
     Implicit feedback: the rating is the sum of the weights of the events' kinds, each halved for
-    every half-life that it is older than the newest event, with the sign of its quantity: a return
-    takes back what a purchase gave. Quantities themselves mix pieces with grams, so they are no
-    measure of liking. A pair whose rating is not positive is no interaction. Explicit feedback:
-    the rating the user gave last; events without a rating say nothing.
+    every half-life that it is older than the newest event; a return takes back what a purchase
+    gave. Quantities mix pieces with grams, so they are no measure of liking: only their sign
+    counts, for a negative one is a return. A pair that comes to nothing without the decay is no
+    interaction; one that only decayed to nothing stays one, so that what was bought once is known
+    for bought. Explicit feedback: the rating given last; events without a rating say nothing.
     """
     named = events.withColumnRenamed(C.PRODUCT_ID, C.ITEM_ID)
     if weighing.feedback == "explicit":
+        rated = named.where(F.col(C.RATING).isNotNull())
         rating = F.max_by(C.RATING, F.struct(C.OCCURRED_AT, C.RATING))
-        return _by_pair(named.where(F.col(C.RATING).isNotNull()), rating)
-    rating = F.round(F.sum(F.signum(C.QUANTITY) * _weight(events, weighing)), _DIGITS)
-    return _by_pair(named, rating).where(F.col(C.RATING) > 0)
+        return _by_pair(rated, rating, F.count("*"))
+    amount = _direction() * _weight(weighing)
+    rating = F.round(F.sum(amount * _decay(events, weighing)), _DIGITS)
+    is_purchase = F.col(C.KIND).isin(*_BOUGHT_KINDS)
+    bought = F.round(F.sum(F.when(is_purchase, amount).otherwise(0.0)), _DIGITS)
+    net = F.round(F.sum(amount), _DIGITS)
+    return _by_pair(named, F.greatest(rating, F.lit(10.0**-_DIGITS)), bought, net)
 
 
-def _weight(events: DataFrame, weighing: Weighing) -> Column:
+def _direction() -> Column:
+    """What the quantity of an event says: 1 for it, -1 against it, 0 nothing.
+
+    The weight of a return is negative already, whatever sign its quantity has.
+    """
+    sign = F.signum(C.QUANTITY)
+    kind = F.col(C.KIND)
+    return F.when(kind == "return", F.abs(sign)).when(kind == "purchase", sign).otherwise(1.0)
+
+
+def _weight(weighing: Weighing) -> Column:
     """What one event counts; a kind that the weighing does not name counts nothing."""
     pairs = [F.lit(each) for pair in weighing.kind_weights.items() for each in pair]
-    weight = F.coalesce(F.create_map(*pairs)[F.col(C.KIND)], F.lit(0.0))
+    return F.coalesce(F.create_map(*pairs)[F.col(C.KIND)], F.lit(0.0))
+
+
+def _decay(events: DataFrame, weighing: Weighing) -> Column:
+    """The share of its weight that an event still has, 1 for the newest."""
     if weighing.half_life_days is None:
-        return weight
+        return F.lit(1.0)
     newest = events.agg(F.max(C.OCCURRED_AT).alias("newest")).first()
     assert newest is not None  # an aggregate without groups has one row
-    age_s = F.unix_micros(F.lit(newest["newest"])) - F.unix_micros(C.OCCURRED_AT)
-    return weight * F.pow(F.lit(0.5), age_s / (weighing.half_life_days * 86_400_000_000))
+    age = F.unix_micros(F.lit(newest["newest"])) - F.unix_micros(C.OCCURRED_AT)
+    return F.pow(F.lit(0.5), age / (weighing.half_life_days * _MICROS_A_DAY))
 
 
-def _by_pair(events: DataFrame, rating: Column) -> DataFrame:
-    is_purchase = F.col(C.KIND).isin(*_BOUGHT_KINDS) & (F.col(C.QUANTITY) > 0)
-    return events.groupBy(C.USER_ID, C.ITEM_ID).agg(
+def _by_pair(
+    events: DataFrame, rating: Column, bought: Column, net: Column | None = None
+) -> DataFrame:
+    """The events grouped by pair; pairs whose ``net`` is not positive are left out."""
+    grouped = events.groupBy(C.USER_ID, C.ITEM_ID).agg(
         rating.cast("float").alias(C.RATING),
         F.count("*").cast("int").alias(C.N_EVENTS),
-        F.bool_or(is_purchase).alias(C.IS_BOUGHT),
+        (bought > 0).alias(C.IS_BOUGHT),
         F.max(C.OCCURRED_AT).alias(C.LAST_AT),
+        (F.lit(1.0) if net is None else net).alias("net"),
     )
+    return grouped.where("net > 0").drop("net")
 
 
 def drop_rare(interactions: DataFrame, *, min_user_items: int, min_item_users: int) -> DataFrame:

@@ -1,15 +1,16 @@
 """The Spark session: started once, with the jars, the folders and the limits it needs."""
 
 import os
-import shutil
 import sys
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 from pyspark.sql import SparkSession
 
+from recgraph import claims
 from recgraph.config import Settings
 from recgraph.errors import ServiceError
 from recgraph.spark.scratch import SCRATCH
@@ -35,10 +36,26 @@ def open_session(settings: Settings, jars: Sequence[Path]) -> Iterator[SparkSess
     ServiceError
         The JVM does not start.
     """
+    # PySpark gives collected times in the zone of the process, whatever the session's zone is.
+    os.environ["TZ"] = "UTC"
+    time.tzset()
     # Workers must run the interpreter of the driver, with one BLAS thread a core.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    scratch = _new_scratch(settings.data_dir / "tmp")
+    claims.remove_abandoned(settings.data_dir / "tmp", "*")
+    with claims.claimed(settings.data_dir / "tmp" / uuid.uuid4().hex) as scratch:
+        session = _start(settings, jars, scratch)
+        try:
+            yield session
+        finally:
+            gateway = session.sparkContext._gateway
+            session.stop()
+            if gateway is not None:
+                gateway.shutdown()
+
+
+def _start(settings: Settings, jars: Sequence[Path], scratch: Path) -> SparkSession:
+    """A session, with the JVM's errors in a log of their own."""
     log = settings.data_dir / "logs" / "spark.log"
     try:
         with _stderr_to(log):
@@ -51,14 +68,7 @@ def open_session(settings: Settings, jars: Sequence[Path]) -> Iterator[SparkSess
         raise ServiceError(message) from error
     session.sparkContext.setLogLevel("ERROR")
     session.sparkContext.setCheckpointDir(str(scratch / "checkpoints"))
-    try:
-        yield session
-    finally:
-        gateway = session.sparkContext._gateway
-        session.stop()
-        if gateway is not None:
-            gateway.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
+    return session
 
 
 @contextmanager
@@ -76,17 +86,6 @@ def _stderr_to(log: Path) -> Iterator[None]:
     finally:
         os.dup2(ours, 2)
         os.close(ours)
-
-
-def _new_scratch(root: Path) -> Path:
-    """A folder for this process; those of processes that were killed are removed."""
-    root.mkdir(parents=True, exist_ok=True)
-    for folder in root.iterdir():
-        if not (folder.name.isdigit() and psutil.pid_exists(int(folder.name))):
-            shutil.rmtree(folder, ignore_errors=True)
-    scratch = root / str(os.getpid())
-    scratch.mkdir(exist_ok=True)
-    return scratch
 
 
 def _builder(settings: Settings, jars: Sequence[Path], scratch: Path) -> SparkSession.Builder:

@@ -34,7 +34,13 @@ def take_in(spark: SparkSession, settings: Settings, bootstrap: str, topic_id: s
     """Seconds that ingest takes for the whole topic."""
     started = time.perf_counter()
     pipeline.ingest(
-        spark, settings, bootstrap=bootstrap, topic_id=topic_id, once=True, stop=threading.Event()
+        spark,
+        settings,
+        bootstrap=bootstrap,
+        topic_id=topic_id,
+        partitions=kafka.read_extent(bootstrap, settings.topic).ends,
+        once=True,
+        stop=threading.Event(),
     )
     return time.perf_counter() - started
 

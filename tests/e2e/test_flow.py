@@ -42,6 +42,7 @@ def run(settings: Settings, *arguments: str) -> dict[str, Any]:
     assert settings.mongo_uri is not None
     variables["RECGRAPH_MONGO_URI"] = settings.mongo_uri.get_secret_value()
     variables["RECGRAPH_DRIVER_MEMORY"] = "1g"
+    variables["TZ"] = "Europe/Vienna"  # times must not depend on where it runs
     done = subprocess.run(
         [sys.executable, "-m", "recgraph.cli", *arguments, "--json"],
         env=os.environ | variables,
@@ -68,6 +69,7 @@ def test_a_sale_becomes_a_recommendation(service_settings: Settings, tmp_path: P
 
     taken = run(service_settings, "ingest", "--once")
     assert (taken["accepted"], taken["rejected"]) == (10, 4)
+    assert taken["last_occurred_at"] == "2020-01-05T10:00:00Z"
     again = run(service_settings, "ingest", "--once")
     assert (again["accepted"], again["accepted_in_all"]) == (0, 10)
 

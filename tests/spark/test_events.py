@@ -62,6 +62,7 @@ def ingest(spark: SparkSession, stream: Settings) -> Progress:
         stream,
         bootstrap=stream.kafka_bootstrap,
         topic_id=kafka.describe_topic(stream.kafka_bootstrap, stream.topic).id,
+        partitions=kafka.read_extent(stream.kafka_bootstrap, stream.topic).ends,
         once=True,
         stop=threading.Event(),
     )
@@ -130,6 +131,19 @@ def test_a_lost_checkpoint_goes_on_from_the_table(spark: SparkSession, stream: S
     send(stream, [message(number) for number in range(300, 500)])
     assert ingest(spark, stream).accepted == 500
     assert event_ids(spark, stream) == sorted(f"e{number}" for number in range(500))
+
+
+def test_a_lost_checkpoint_with_a_partition_without_events(
+    spark: SparkSession, stream: Settings
+) -> None:
+    one_user = [(b"same key", message(number)[1]) for number in range(20)]
+    send(stream, one_user[:10])
+    ingest(spark, stream)
+    (checkpoint,) = stream.data_dir.glob("checkpoints/*/*")
+    checkpoint.rename(stream.data_dir / "lost")
+    send(stream, one_user[10:])
+    assert ingest(spark, stream).accepted == 20
+    assert len(set(event_ids(spark, stream))) == 20
 
 
 def test_a_broken_stream_is_one_clear_line(spark: SparkSession, stream: Settings) -> None:

@@ -107,6 +107,27 @@ def test_old_events_decay_and_returns_weigh_as_they_are_old(spark: SparkSession)
     assert ratings(decayed) == {("u", "old"): pytest.approx(0.25), ("u", "new"): 1.0}
 
 
+def test_a_return_takes_back_whatever_sign_its_quantity_has(spark: SparkSession) -> None:
+    frame = events(
+        spark,
+        {"product": "hat"},
+        {"product": "hat", "kind": "return", "quantity": -1},
+        {"product": "tea"},
+        {"product": "tea", "kind": "return", "quantity": 1},
+        {"product": "tea", "kind": "view", "quantity": 0},
+    )
+    rows = interactions_from_events(frame, IMPLICIT).collect()
+    found = [(row["item_id"], row["rating"], row["is_bought"]) for row in rows]
+    assert found == [("tea", pytest.approx(0.1), False)]
+
+
+def test_what_was_bought_long_ago_is_still_bought(spark: SparkSession) -> None:
+    frame = events(spark, {"product": "old", "day": 0}, {"product": "new", "day": 300})
+    rows = interactions_from_events(frame, IMPLICIT._replace(half_life_days=7.0)).collect()
+    found = {row["item_id"]: (row["rating"], row["is_bought"]) for row in rows}
+    assert found == {"old": (pytest.approx(1e-6), True), "new": (1.0, True)}
+
+
 def test_interactions_know_when_the_last_purchase_was(spark: SparkSession) -> None:
     frame = events(spark, {"day": 3}, {"day": 9}, {"day": 1})
     row = interactions_from_events(frame, IMPLICIT).collect()[0]

@@ -49,6 +49,7 @@ def test_ingest_sends_what_it_rejects(
         stream,
         bootstrap=kafka_bootstrap,
         topic_id=topic_id,
+        partitions=kafka.read_extent(stream.kafka_bootstrap, stream.topic).ends,
         rejected_topic=ensure_rejected_topic(stream, kafka_bootstrap),
         once=True,
         stop=threading.Event(),
