@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recgraph import evaluation
@@ -38,8 +38,10 @@ def recommend_top_k(factors: Factors, indexed: Indexed, settings: Settings) -> D
     With ``settings.exclude_seen`` the items that users bought are left out of their lists; one
     that a user only viewed may be recommended. Who bought nearly everything gets a shorter list.
     """
-    seen = _lists_by_user(_bought(indexed), _SEEN, _SEEN_RATINGS)
-    users = _with_lists(factors.users, seen, _SEEN, _SEEN_RATINGS)
+    # A mask needs neither ratings nor order, which `_lists_by_user` would sort for.
+    items = F.collect_list(C.ITEM_INDEX).alias(_SEEN)
+    seen = _bought(indexed).groupBy(F.col(C.USER_INDEX).alias(C.INDEX)).agg(items)
+    users = factors.users.join(seen, C.INDEX, "left").withColumn(_SEEN, _or_empty(_SEEN, "int"))
     n_rows = _rows_per_block(indexed.n_items, settings)
     k, exclude_seen = settings.k, settings.exclude_seen
     item_factors = indexed.interactions.sparkSession.sparkContext.broadcast(factors.items)
@@ -244,9 +246,14 @@ def _with_lists(
 ) -> DataFrame:
     """The users with their lists; empty ones where a user has none."""
     joined = users.join(lists, C.INDEX, how)
-    return joined.withColumn(items, F.coalesce(items, F.array().cast("array<int>"))).withColumn(
-        ratings, F.coalesce(ratings, F.array().cast("array<float>"))
+    return joined.withColumns(
+        {items: _or_empty(items, "int"), ratings: _or_empty(ratings, "float")}
     )
+
+
+def _or_empty(column: str, element: str) -> Column:
+    """The lists of a column, empty where it is null."""
+    return F.coalesce(column, F.array().cast(f"array<{element}>"))
 
 
 def _rows_per_block(n_items: int, settings: Settings) -> int:
