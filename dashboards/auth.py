@@ -146,6 +146,8 @@ def protect(server: Flask, *, secret_key: bytes, links: Links, hosts: list[str])
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=SESSION_LIFETIME,
+        # Else the answer to a request under way would bring back a cookie just given up.
+        SESSION_REFRESH_EACH_REQUEST=False,
         TRUSTED_HOSTS=hosts,
         MAX_FORM_MEMORY_SIZE=64 * 1024,
     )
