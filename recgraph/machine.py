@@ -137,3 +137,15 @@ def is_listening(address: str) -> bool:
             return True
     except (OSError, ValueError):  # nobody there, or no such address
         return False
+
+
+def end_process(process: psutil.Process, timeout_s: float) -> None:
+    """Ask a process to end and wait for it; one that takes longer is killed."""
+    try:
+        process.terminate()
+        process.wait(timeout_s)
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait()
+    except psutil.NoSuchProcess:
+        return

@@ -21,6 +21,7 @@ from recgraph import generations
 from recgraph.config import Settings
 from recgraph.errors import GenerationError
 from recgraph.generations import Manifest
+from recgraph.machine import end_process
 from recgraph.status import Outcome, Step, Training, process_of
 
 log = structlog.get_logger()
@@ -60,18 +61,6 @@ def is_due(n_waiting: int, waited_s: float, settings: Settings) -> bool:
 def backoff_s(tries: int) -> float:
     """Seconds to wait after so many failures in a row: 5, 10, 20, at most 600."""
     return min(_FIRST_WAIT_S * 2.0 ** min(tries - 1, 20), _LONGEST_WAIT_S)
-
-
-def end_process(process: psutil.Process) -> None:
-    """Ask a process to end and wait for it; after 5 seconds, end it."""
-    try:
-        process.terminate()
-        process.wait(_STOP_TIMEOUT_S)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait()
-    except psutil.NoSuchProcess:
-        return
 
 
 class Supervisor:
@@ -128,7 +117,7 @@ class Supervisor:
     def stop(self) -> None:
         """End what runs; a later process goes on where that is possible."""
         if self._child is not None:
-            end_process(psutil.Process(self._child.pid))
+            end_process(psutil.Process(self._child.pid), _STOP_TIMEOUT_S)
             self._child.wait()
             self._child = None
         if self._round_is_open:
@@ -264,7 +253,7 @@ class Supervisor:
         left = before.process.find() if before.process else None
         if left is not None:
             log.warning("ending a training that an earlier run has left", pid=left.pid)
-            end_process(left)
+            end_process(left, _STOP_TIMEOUT_S)
         generation = before.generation
         if generation is None and before.outcome == "running":
             generation = self._completed_since(before.started_at)

@@ -7,7 +7,6 @@ file, or an id that the system gave to another program since, is harmless.
 
 import fcntl
 import random
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ import msgspec
 import psutil
 
 from recgraph.errors import ServiceError
-from recgraph.machine import find_process, is_free_port
+from recgraph.machine import end_process, find_process, is_free_port
 
 Notify = Callable[[str], None]
 """Called with a line that tells a person what is being started."""
@@ -101,20 +100,8 @@ def stop(service: Service) -> bool:
         process = running(service)
         if process is None:
             return False
-        end(process)
+        end_process(process, _STOP_TIMEOUT_S)
         return True
-
-
-def end(process: psutil.Process) -> None:
-    """Ask a process to end and wait for it; after 20 seconds, end it."""
-    try:
-        process.send_signal(signal.SIGTERM)
-        process.wait(_STOP_TIMEOUT_S)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait()
-    except psutil.NoSuchProcess:
-        return
 
 
 def last_lines(log: Path, n: int = 15) -> str:
@@ -175,7 +162,7 @@ def _wait_until_it_answers(
         if service.answers(ports):
             return
         if time.monotonic() > deadline:
-            end(process)
+            end_process(process, _STOP_TIMEOUT_S)
             what = f"did not answer within {timeout_s:g} s (RECGRAPH_SERVICE_TIMEOUT_S)"
             raise ServiceError(_explain(service, what))
         time.sleep(0.1)
