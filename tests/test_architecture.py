@@ -11,13 +11,12 @@ ROOT = Path(__file__).parent.parent
 SPARK = {"pyspark", "delta", "graphframes"}
 CLIENTS = {"kafka", "pymongo", "bson"}
 WEB = {"dash", "flask", "plotly", "dash_cytoscape", "dash_ag_grid", "dash_mantine_components"}
-SHELL = {"recgraph.pipeline", "recgraph.importing", "recgraph.cli"}
+SHELL = {"recgraph.jobs", "recgraph.cli"}
 GPL = {"secantus", "secantusdb"}
 
 BANS = {
     "recgraph/*.py": SPARK | CLIENTS | WEB | SHELL | {"recgraph.services", "recgraph.spark"},
-    "recgraph/pipeline.py": CLIENTS | WEB | {"recgraph.cli", "dashboards"},
-    "recgraph/importing.py": CLIENTS | WEB | {"recgraph.cli", "dashboards"},
+    "recgraph/jobs/*.py": CLIENTS | WEB | {"recgraph.cli", "dashboards"},
     "recgraph/spark/**/*.py": CLIENTS | WEB | SHELL | {"recgraph.services", "dashboards"},
     "recgraph/services/**/*.py": SPARK | WEB | SHELL | {"recgraph.spark", "dashboards"},
     "recgraph/cli/**/*.py": SPARK | CLIENTS,
@@ -27,16 +26,12 @@ BANS = {
     | {"recgraph.services", "recgraph.spark", "recgraph.jars", "recgraph.machine"},
     "**/*.py": GPL,
 }
-OWN_BAN = {"recgraph/pipeline.py", "recgraph/importing.py"}
-"""Modules that a wider pattern also matches, but whose own line above counts alone."""
 
 
 def modules_of(pattern: str) -> Iterator[Path]:
     for path in ROOT.glob(pattern):
         name = path.relative_to(ROOT).as_posix()
-        if name.split("/")[0] in {"recgraph", "dashboards"} and (
-            name not in OWN_BAN or pattern in {name, "**/*.py"}
-        ):
+        if name.split("/")[0] in {"recgraph", "dashboards"}:
             yield path
 
 

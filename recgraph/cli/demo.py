@@ -78,7 +78,8 @@ def _services(settings: Settings) -> Iterator[Stages]:
 
 def make(settings: Settings, stages: Stages, *, n_events: int | None) -> Summary:
     """Run every stage from the sales to the published generation, and say what came of it."""
-    from recgraph import exports, generations, pipeline, sources
+    from recgraph import exports, generations, jobs, sources
+    from recgraph.jobs import training
     from recgraph.memory import watch_memory
 
     with watch_memory(lambda: _service_processes(settings)) as peak:
@@ -87,9 +88,9 @@ def make(settings: Settings, stages: Stages, *, n_events: int | None) -> Summary
         with stages("replay", "sending sales to Kafka"):
             messages = sources.read_messages(sources.COMPLETE_JOURNEY, sources.ColumnNames())
             delivery = send(settings, islice(messages, n_events), total=n_events)
-        with pipeline.open_spark(settings, stages) as spark:
+        with jobs.open_spark(settings, stages) as spark:
             ingested = run_ingest(spark, settings, stages, once=True)
-            manifest = pipeline.train(spark, settings, stages)
+            manifest = training.train(spark, settings, stages)
         folder = settings.generations_dir / manifest.id
         with stages("export", "writing the graph as CSV"), bar("exporting") as on_progress:
             export = exports.write_export(folder, settings.exports_dir, on_progress)
@@ -98,7 +99,7 @@ def make(settings: Settings, stages: Stages, *, n_events: int | None) -> Summary
     return (
         delivery_summary(delivery)
         | ingested
-        | pipeline.training_summary(manifest)
+        | training.training_summary(manifest)
         | msgspec.structs.asdict(export)
         | {"seconds": stages.seconds, "peak_memory_mb": round(peak.peak_bytes / 2**20)}
     )

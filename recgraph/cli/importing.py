@@ -81,11 +81,12 @@ def import_files(
 
 def _import(settings: Settings, files: "list[SourceFile]", stages: Stages) -> dict[str, Any]:
     """Import one file after the other, and what `recgraph import --json` says."""
-    from recgraph import importing, pipeline
+    from recgraph import jobs
+    from recgraph.jobs import importing, ingesting
 
-    with pipeline.open_spark(settings, stages) as spark:
+    with jobs.open_spark(settings, stages) as spark:
         imported = [importing.import_file(spark, settings, file, stages) for file in files]
-        progress = pipeline.read_progress(spark, pipeline.tables_of(settings))
+        progress = ingesting.read_progress(spark, jobs.tables_of(settings))
     return {
         "files": [msgspec.to_builtins(each) for each in imported],
         **{name: sum(getattr(each, name) for each in imported) for name in _COUNTS},

@@ -45,11 +45,11 @@ def ingest(
     Ctrl-C. It may be killed at any moment: the next start goes on where it was. `recgraph status`
     shows how far it is; RECGRAPH_METRICS_PORT=9400 lets Prometheus ask.
     """
-    from recgraph import pipeline
+    from recgraph import jobs
 
     settings = load_settings()
     stages = Stages(err.print)
-    with pipeline.open_spark(settings, stages) as spark:
+    with jobs.open_spark(settings, stages) as spark:
         summary = run_ingest(spark, settings, stages, once=once)
     report(summary, as_json=as_json, render=render_ingest)
 
@@ -94,14 +94,14 @@ class IngestJob(NamedTuple):
         self, spark: Any, *, once: bool, stop: threading.Event, on_poll: OnPoll
     ) -> "Progress":
         """Run the stream; return how far that has come."""
-        from recgraph import pipeline
+        from recgraph.jobs import ingesting
         from recgraph.services import kafka
         from recgraph.services.embedded import ensure_kafka
 
         bootstrap = ensure_kafka(self.settings, err.print)
         extent = kafka.read_extent(bootstrap, self.settings.topic)
         self.reporter.reads(extent.topic_id)
-        return pipeline.ingest(
+        return ingesting.ingest(
             spark,
             self.settings,
             bootstrap=bootstrap,

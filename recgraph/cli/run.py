@@ -35,12 +35,12 @@ def run(as_json: AsJson = False) -> None:
 
       RECGRAPH_TRAIN_AFTER_EVENTS=10000 RECGRAPH_METRICS_PORT=9400 recgraph run
     """
-    from recgraph import pipeline
+    from recgraph import jobs
 
     settings = load_settings()
     stages = Stages(err.print)
     with stop_signal() as stop, open_job(settings, "run") as job:
-        with pipeline.open_spark(settings, stages) as spark:
+        with jobs.open_spark(settings, stages) as spark:
             runner = _Runner(spark, settings, job, stop)
             with stages("run", f"taking in {settings.topic}"):
                 runner.run()
@@ -110,11 +110,11 @@ class _Runner:
 
     def _count(self) -> int:
         """Rows of the event table, counted now and then."""
-        from recgraph import pipeline
+        from recgraph.jobs import ingesting
 
         if time.monotonic() >= self._count_at_s:
             self._count_at_s = time.monotonic() + _COUNT_EVERY_S
-            self._n_rows = pipeline.count_rows(self._spark, self._settings)
+            self._n_rows = ingesting.count_rows(self._spark, self._settings)
         return self._n_rows
 
     def _report(self, supervisor: Supervisor) -> None:

@@ -22,14 +22,15 @@ def train(as_json: AsJson = False) -> None:
     user's own repeats; then it is trained on everything. Settings such as RECGRAPH_N_FACTORS,
     RECGRAPH_K or RECGRAPH_FEEDBACK=explicit change what is made.
     """
-    from recgraph import pipeline
+    from recgraph import jobs
+    from recgraph.jobs import training
 
     settings = load_settings()
-    pipeline.require_events(settings)
+    training.require_events(settings)
     stages = Stages(err.print)
-    with pipeline.open_spark(settings, stages) as spark:
-        manifest = pipeline.train(spark, settings, stages)
-    report(pipeline.training_summary(manifest), as_json=as_json, render=render_training)
+    with jobs.open_spark(settings, stages) as spark:
+        manifest = training.train(spark, settings, stages)
+    report(training.training_summary(manifest), as_json=as_json, render=render_training)
 
 
 def render_training(summary: Mapping[str, Any]) -> RenderableType:

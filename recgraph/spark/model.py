@@ -15,7 +15,8 @@ from recgraph.spark.ids import dense_ids
 from recgraph.spark.scratch import materialize
 
 _CHECKPOINT_INTERVAL = 10
-"""Sweeps between checkpoints: without them a long fit overflows the stack of the JVM."""
+"""Sweeps between checkpoints: without them a fit of 15 or more overflows the stack of the JVM."""
+_NO_CHECKPOINTS = -1
 
 
 class Indexed(NamedTuple):
@@ -79,6 +80,7 @@ def fit_als(indexed: Indexed, settings: Settings) -> Factors:
     """
     # Ten blocks, the default, cost a small machine twice the time of one block a core.
     n_blocks = indexed.interactions.sparkSession.sparkContext.defaultParallelism
+    is_short = settings.n_iterations <= _CHECKPOINT_INTERVAL
     als = ALS(
         rank=settings.n_factors,
         maxIter=settings.n_iterations,
@@ -88,7 +90,7 @@ def fit_als(indexed: Indexed, settings: Settings) -> Factors:
         seed=settings.seed,
         numUserBlocks=n_blocks,
         numItemBlocks=n_blocks,
-        checkpointInterval=_CHECKPOINT_INTERVAL,
+        checkpointInterval=_NO_CHECKPOINTS if is_short else _CHECKPOINT_INTERVAL,
         coldStartStrategy="drop",
         userCol=C.USER_INDEX,
         itemCol=C.ITEM_INDEX,

@@ -15,8 +15,9 @@ from pathlib import Path
 import typer
 from pyspark.sql import SparkSession
 
-from recgraph import pipeline, sources
+from recgraph import jobs, sources
 from recgraph.config import Settings, load_settings
+from recgraph.jobs import ingesting
 from recgraph.services import embedded, kafka
 from recgraph.stages import Stages
 
@@ -33,7 +34,7 @@ def read_to_nowhere(spark: SparkSession, bootstrap: str, topic: str) -> float:
 def take_in(spark: SparkSession, settings: Settings, bootstrap: str, topic_id: str) -> float:
     """Seconds that ingest takes for the whole topic."""
     started = time.perf_counter()
-    pipeline.ingest(
+    ingesting.ingest(
         spark,
         settings,
         bootstrap=bootstrap,
@@ -56,7 +57,7 @@ def main(n_events: int) -> None:
             encoded = map(sources.encode, islice(messages, n_events))
             delivery = kafka.produce(bootstrap, settings.topic, encoded)
             typer.echo(f"produce: {delivery.rate:,.0f} messages/s")
-            with pipeline.open_spark(settings, Stages()) as spark:
+            with jobs.open_spark(settings, Stages()) as spark:
                 read_to_nowhere(spark, bootstrap, settings.topic)  # the first read warms up
                 bare = read_to_nowhere(spark, bootstrap, settings.topic)
                 taken = take_in(spark, settings, bootstrap, topic.id)

@@ -1,4 +1,4 @@
-"""Our fit and our lists against MLlib's, on the same data in one run; prints ratios.
+"""Our lists against MLlib's, on the same data in one run; prints a ratio.
 
 ``python -m tests.benchmarks.bench_spark [N_EVENTS]`` (all of Complete Journey by default). The
 order alternates from round to round, so that a machine that slows down slows both.
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import typer
 from pyspark.ml.recommendation import ALS, ALSModel
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recgraph import pipeline, sources
+from recgraph import jobs, sources
 from recgraph.config import Settings, load_settings
 from recgraph.spark.model import Indexed, fit_als, index_interactions
 from recgraph.spark.recommend import recommend_top_k
@@ -25,7 +25,7 @@ from recgraph.stages import Stages
 N_ROUNDS = 3
 
 
-def interactions_of(spark: SparkSession, n_events: int | None) -> Indexed:
+def pairs_of(spark: SparkSession, n_events: int | None) -> DataFrame:
     """Interactions of Complete Journey: purchases counted per household and product."""
     table = spark.read.parquet(str(sources.complete_journey_file("transactions")))
     if n_events is not None:
@@ -35,8 +35,7 @@ def interactions_of(spark: SparkSession, n_events: int | None) -> Indexed:
         .groupBy(F.col("household_id").alias("user_id"), F.col("product_id").alias("item_id"))
         .agg(F.count("*").cast("float").alias("rating"), F.count("*").alias("n_events"))
     )
-    columns = ("*", "true as is_bought", "current_timestamp() as last_at")
-    return index_interactions(pairs.selectExpr(*columns))
+    return pairs.selectExpr("*", "true as is_bought", "current_timestamp() as last_at")
 
 
 def mllib_defaults(indexed: Indexed, settings: Settings) -> ALSModel:
@@ -77,18 +76,13 @@ def compare(name: str, ours: Callable[[], object], theirs: Callable[[], object])
 
 
 def main(n_events: int | None) -> None:
-    """Run both comparisons."""
+    """Run the comparison."""
     with tempfile.TemporaryDirectory() as folder:
         settings = load_settings(data_dir=Path(folder), driver_memory="4g", n_factors=32)
-        with pipeline.open_spark(settings, Stages()) as spark:
-            indexed = interactions_of(spark, n_events)
+        with jobs.open_spark(settings, Stages()) as spark:
+            indexed = index_interactions(pairs_of(spark, n_events))
             sizes = (indexed.n_users, indexed.n_items, indexed.n_interactions)
             typer.echo("{:,} users, {:,} items, {:,} interactions".format(*sizes))
-            compare(
-                f"fit, {settings.n_factors} factors, {settings.n_iterations} iterations",
-                lambda: fit_als(indexed, settings),
-                lambda: mllib_defaults(indexed, settings),
-            )
             factors, model = fit_als(indexed, settings), mllib_defaults(indexed, settings)
             compare(
                 f"top {settings.k} for every user (ours leaves out what was bought)",

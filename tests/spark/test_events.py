@@ -15,9 +15,10 @@ from delta.tables import DeltaTable
 from kafka import KafkaAdminClient
 from pyspark.sql import SparkSession
 
-from recgraph import pipeline
+from recgraph import jobs
 from recgraph.config import Settings, load_settings
 from recgraph.errors import NoInteractionsError, ServiceError
+from recgraph.jobs import ingesting, training
 from recgraph.ports import Progress
 from recgraph.services import kafka
 from recgraph.spark import events as spark_events
@@ -57,7 +58,7 @@ def send(stream: Settings, messages: Iterable[tuple[bytes | None, bytes]]) -> No
 
 def ingest(spark: SparkSession, stream: Settings) -> Progress:
     assert stream.kafka_bootstrap is not None
-    return pipeline.ingest(
+    return ingesting.ingest(
         spark,
         stream,
         bootstrap=stream.kafka_bootstrap,
@@ -69,7 +70,7 @@ def ingest(spark: SparkSession, stream: Settings) -> Progress:
 
 
 def event_ids(spark: SparkSession, stream: Settings) -> list[str]:
-    frame = spark_events.read_events(spark, pipeline.tables_of(stream))
+    frame = spark_events.read_events(spark, jobs.tables_of(stream))
     return sorted(row["event_id"] for row in frame.collect())
 
 
@@ -79,7 +80,7 @@ def test_good_events_and_rubbish_part_ways(spark: SparkSession, stream: Settings
     send(stream, [message(2000, event_id=None, user_id="a b", product_id="$x.🥐")])
     progress = ingest(spark, stream)
     assert (progress.accepted, progress.rejected) == (1001, 3)
-    rejected = spark_events.read_rejected(spark, pipeline.tables_of(stream)).collect()
+    rejected = spark_events.read_rejected(spark, jobs.tables_of(stream)).collect()
     assert {bytes(row["raw"]): row["reason"] for row in rejected} == {
         b"rubbish": "not_json",
         message(1, quantity="many")[1]: "wrong_type",
@@ -94,21 +95,21 @@ def test_an_empty_topic_gives_nothing_and_training_says_so(
 ) -> None:
     assert ingest(spark, stream).accepted == 0
     with pytest.raises(NoInteractionsError):
-        pipeline.train(spark, stream, Stages())
+        training.train(spark, stream, Stages())
 
 
 def test_training_without_any_table_says_what_to_do(
     spark: SparkSession, settings: Settings
 ) -> None:
     with pytest.raises(NoInteractionsError, match="recgraph ingest --once"):
-        pipeline.train(spark, settings, Stages())
+        training.train(spark, settings, Stages())
 
 
 def test_a_batch_that_is_run_again_is_written_once(spark: SparkSession, stream: Settings) -> None:
     send(stream, [message(number) for number in range(50)] + [(None, b"rubbish")])
     ingest(spark, stream)
-    tables = pipeline.tables_of(stream)
-    rules = pipeline.events.rules_from_settings(stream)
+    tables = jobs.tables_of(stream)
+    rules = ingesting.events.rules_from_settings(stream)
     raw = (
         spark.read.format("kafka")
         .option("kafka.bootstrap.servers", stream.kafka_bootstrap)
@@ -119,7 +120,7 @@ def test_a_batch_that_is_run_again_is_written_once(spark: SparkSession, stream: 
     app_id = next(stream.data_dir.glob("checkpoints/*/*/recgraph-app-id")).read_text()
     for batch_id in (0, 0):
         spark_events.write_batch(parsed, batch_id, tables=tables, app_id=app_id)
-    progress = pipeline.read_progress(spark, tables)
+    progress = ingesting.read_progress(spark, tables)
     assert (progress.accepted, progress.rejected) == (50, 1)
 
 
@@ -174,7 +175,7 @@ def test_a_topic_made_anew_repeats_nothing_and_skips_nothing(
 
 
 def test_only_one_ingest_writes_the_tables(spark: SparkSession, stream: Settings) -> None:
-    with pipeline._only_one(stream), pytest.raises(ServiceError, match="another ingest"):
+    with ingesting._only_one(stream), pytest.raises(ServiceError, match="another ingest"):
         ingest(spark, stream)
 
 

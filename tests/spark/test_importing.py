@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from pyspark.sql import Row, SparkSession
 
-from recgraph import files, importing, pipeline, sources
+from recgraph import files, jobs, sources
 from recgraph.config import Settings
 from recgraph.errors import InputError
 from recgraph.events import rules_from_settings
-from recgraph.importing import Imported
+from recgraph.jobs import importing
+from recgraph.jobs.importing import Imported
 from recgraph.sources import ColumnNames, check_file
 from recgraph.spark import events as spark_events
 from recgraph.spark.importing import parse_file
@@ -48,7 +49,7 @@ def take_in(spark: SparkSession, settings: Settings, path: Path, columns: Column
 
 
 def events_of(spark: SparkSession, settings: Settings) -> list[Row]:
-    table = spark_events.read_events(spark, pipeline.tables_of(settings))
+    table = spark_events.read_events(spark, jobs.tables_of(settings))
     return table.orderBy("offset").collect()
 
 
@@ -75,7 +76,7 @@ def test_an_imported_file_has_the_ids_of_a_replay_and_counts_once(
     ]
     assert events[3]["product_id"] == 'line\nbreak, "q"'
     assert events[2]["quantity"] == -1
-    rejected = spark_events.read_rejected(spark, pipeline.tables_of(settings))
+    rejected = spark_events.read_rejected(spark, jobs.tables_of(settings))
     assert {bytes(row["raw"]) for row in rejected.collect()} == {
         sources.encode(messages[number])[1] for number in (3, 4, 6, 7)
     }
@@ -92,7 +93,7 @@ def test_an_import_that_was_killed_between_its_writes_is_run_again(
     path = tmp_path / "retail.csv"
     path.write_text(RETAIL_LIKE)
     file = check_file(path, RETAIL_COLUMNS)
-    tables = pipeline.tables_of(settings)
+    tables = jobs.tables_of(settings)
     spark_events.create_tables(spark, tables)
     parsed = parse_file(spark, file, rules_from_settings(settings))
     killed = parsed.where("reason is not null")  # rejected rows are written first
@@ -135,7 +136,7 @@ def test_batches_are_shared_out_and_every_row_keeps_its_number(
     assert len(list(files.read_batches(path, columns.by_field()))) > 2
     mapped = settings.model_copy(update={"field_user_id": "payload.user", "time_unit": "ms"})
     assert counts(take_in(spark, mapped, path, columns)) == (n_rows, n_rows, 0, 0)
-    table = spark_events.read_events(spark, pipeline.tables_of(settings))
+    table = spark_events.read_events(spark, jobs.tables_of(settings))
     assert table.where("cast(offset as string) != user_id").count() == 0
     assert count_events(distinct_events(table)) == (n_rows, 0, 0)
 

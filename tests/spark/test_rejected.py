@@ -7,9 +7,10 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from pyspark.sql import SparkSession
 
-from recgraph import pipeline, tables
+from recgraph import tables
 from recgraph.cli.rejected import ensure_rejected_topic
 from recgraph.config import Settings, load_settings
+from recgraph.jobs import ingesting
 from recgraph.services import kafka
 from recgraph.spark.rejected import RejectedTopic, rejected_messages, send_rejected
 
@@ -44,7 +45,7 @@ def test_ingest_sends_what_it_rejects(
     messages = [(b"k", raw) for raw in [*RUBBISH, good]]
     kafka.produce(kafka_bootstrap, stream.topic, messages)
     topic_id = kafka.describe_topic(kafka_bootstrap, stream.topic).id
-    pipeline.ingest(
+    ingesting.ingest(
         spark,
         stream,
         bootstrap=kafka_bootstrap,

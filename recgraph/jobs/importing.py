@@ -8,7 +8,7 @@ import secrets
 import msgspec
 from pyspark.sql import DataFrame, SparkSession
 
-from recgraph import events, pipeline
+from recgraph import events, jobs
 from recgraph.config import Settings
 from recgraph.errors import InputError
 from recgraph.sources import SourceFile
@@ -43,7 +43,7 @@ def import_file(
     InputError
         The file was changed meanwhile; nothing of it was taken in.
     """
-    tables = pipeline.tables_of(settings)
+    tables = jobs.tables_of(settings)
     spark_events.create_tables(spark, tables)
     rules = events.rules_from_settings(settings)
     with stages("read", f"reading {file.n_rows:,} rows of {file.path}"):

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from recgraph import catalogue, generations, pipeline
+from recgraph import catalogue, generations, jobs
 from recgraph.config import Settings
 from recgraph.errors import NoInteractionsError
+from recgraph.jobs import training
 from recgraph.ports import Product
 from recgraph.spark import events as spark_events
 from recgraph.stages import Stages
@@ -22,7 +23,7 @@ START = datetime(2020, 1, 1, tzinfo=UTC)
 
 def write_events(spark: SparkSession, settings: Settings, rows: list[dict[str, Any]]) -> None:
     """An event table with these events; what a row leaves out gets a default."""
-    tables = pipeline.tables_of(settings)
+    tables = jobs.tables_of(settings)
     spark_events.create_tables(spark, tables)
     full = [
         {
@@ -71,7 +72,7 @@ def test_train_writes_one_complete_generation(spark: SparkSession, small: Settin
     write_events(spark, small, shoppers())
     titles = [Product(f"item {number:02}", title=f"Item {number}") for number in range(20)]
     catalogue.write_catalogue(small.catalogue_path, titles)
-    manifest = pipeline.train(spark, small, Stages())
+    manifest = training.train(spark, small, Stages())
     folder = generations.resolve(small.generations_dir, None)
     assert generations.read_manifest(folder) == manifest
     counts = manifest.counts
@@ -97,7 +98,7 @@ def test_the_same_events_give_the_same_recommendations(
     for name, order in (("one", rows), ("two", rows[::-1] + rows[:50])):
         settings = small.model_copy(update={"data_dir": tmp_path / name})
         write_events(spark, settings, order)
-        manifest = pipeline.train(spark, settings, Stages())
+        manifest = training.train(spark, settings, Stages())
         found.append(recommended(settings.generations_dir / manifest.id))
     assert manifest.counts.duplicates == 50
     assert found[0] == found[1]
@@ -111,7 +112,7 @@ def test_explicit_feedback_predicts_ratings(spark: SparkSession, small: Settings
     rows.append({"user_id": "silent", "rating": None})
     write_events(spark, small, rows)
     explicit = small.model_copy(update={"feedback": "explicit"})
-    manifest = pipeline.train(spark, explicit, Stages())
+    manifest = training.train(spark, explicit, Stages())
     assert manifest.feedback == "explicit"
     assert manifest.counts.users == 12  # who rated nothing says nothing
     assert {row.predictor for row in manifest.metrics.errors} == {"als", "constant"}
@@ -124,7 +125,7 @@ def test_explicit_feedback_predicts_ratings(spark: SparkSession, small: Settings
 
 def test_one_event_makes_a_generation_without_lists(spark: SparkSession, small: Settings) -> None:
     write_events(spark, small, [{}])
-    manifest = pipeline.train(spark, small, Stages())
+    manifest = training.train(spark, small, Stages())
     assert (manifest.counts.users, manifest.counts.recommendations) == (1, 0)
     assert manifest.metrics.note == "all events share one moment: nothing can be held back"
     assert manifest.degrees.coverage == 0.0
@@ -132,7 +133,7 @@ def test_one_event_makes_a_generation_without_lists(spark: SparkSession, small: 
 
 def test_one_user_only_is_trained(spark: SparkSession, small: Settings) -> None:
     write_events(spark, small, [{"product_id": f"p{number}"} for number in range(8)])
-    manifest = pipeline.train(spark, small, Stages())
+    manifest = training.train(spark, small, Stages())
     assert (manifest.counts.users, manifest.counts.items) == (1, 8)
     assert manifest.metrics.note == "no user of the test period bought anything known before it"
 
@@ -143,20 +144,20 @@ def test_nobody_left_after_filtering_says_so_and_leaves_no_generation(
     write_events(spark, small, shoppers())
     strict = small.model_copy(update={"min_user_items": 1000})
     with pytest.raises(NoInteractionsError, match="RECGRAPH_MIN_USER_ITEMS"):
-        pipeline.train(spark, strict, Stages())
+        training.train(spark, strict, Stages())
     assert generations.list_generations(small.generations_dir) == []
 
 
 def test_all_returned_is_nothing_to_train_on(spark: SparkSession, small: Settings) -> None:
     write_events(spark, small, [{"quantity": 1.0}, {"quantity": -1.0}])
     with pytest.raises(NoInteractionsError, match="more purchases than returns"):
-        pipeline.train(spark, small, Stages())
+        training.train(spark, small, Stages())
 
 
 def test_strange_ids_go_through_whole(spark: SparkSession, small: Settings) -> None:
     ids = ["a b", 'q"q', "$where", "a.b", "🥐", "<b>x</b>", "a,b", "line\nbreak"]
     write_events(spark, small, [{"user_id": each, "product_id": each} for each in ids])
-    manifest = pipeline.train(spark, small, Stages())
+    manifest = training.train(spark, small, Stages())
     folder = small.generations_dir / manifest.id
     vertices = pq.read_table(folder / generations.VERTICES).to_pydict()["id"]
     assert set(vertices) == {f"{kind}:{each}" for kind in "ui" for each in ids}
