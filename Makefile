@@ -53,7 +53,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  rm -rf $(VENV); echo "$(PYTHON) cannot make virtual environments:" \
 	    "apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt -e '.[embedded,demo,test]' >&2 || { \
+	  -c constraints.txt -e '.[embedded,demo,local,test]' >&2 || { \
 	  echo "the dependencies could not be installed; the first run needs a network." \
 	    "Try again: make install" >&2; exit 1; }
 	@touch $@

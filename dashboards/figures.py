@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dashboards.palette import BOUGHT, NEUTRAL, RECOMMENDED
-from dashboards.text import RECOMMENDERS, TASKS, name_of, plotly_text, shorten
-from recgraph.generations import RankingMetrics
+from dashboards.text import RECOMMENDERS, TASKS, model_on, name_of, plotly_text, shorten
+from recgraph.generations import Metrics
 from recgraph.ports import ItemProfile
 
 CONFIG: Any = {"displayModeBar": False, "responsive": True}
@@ -18,8 +18,9 @@ CONFIG: Any = {"displayModeBar": False, "responsive": True}
 Distribution = Sequence[tuple[int, int]]
 
 
-def ranking_figure(ranking: Sequence[RankingMetrics]) -> go.Figure:
+def ranking_figure(metrics: Metrics) -> go.Figure:
     """Return recall at k, a panel a task and a bar a recommender, the model highlighted."""
+    ranking = metrics.ranking
     tasks = [task for task in TASKS if any(row.task == task for row in ranking)]
     titles = [TASKS[task] for task in tasks]
     figure = make_subplots(
@@ -31,7 +32,8 @@ def ranking_figure(ranking: Sequence[RankingMetrics]) -> go.Figure:
     )
     for position, task in enumerate(tasks, start=1):
         rows = sorted((row for row in ranking if row.task == task), key=lambda row: row.recall)
-        colours = [RECOMMENDED if row.recommender == "als" else NEUTRAL for row in rows]
+        model = model_on(metrics, task)
+        colours = [RECOMMENDED if row.recommender == model else NEUTRAL for row in rows]
         bars = go.Bar(
             x=np.array([100 * row.recall for row in rows]),
             y=[RECOMMENDERS.get(row.recommender, row.recommender) for row in rows],

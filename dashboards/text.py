@@ -1,9 +1,10 @@
 """Numbers, times and findings as a person reads them."""
 
 import html
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from recgraph.generations import ErrorMetrics, Metrics, RankingMetrics
+from recgraph.generations import ErrorMetrics, Metrics
 
 TASKS = {"next_basket": "Next basket", "new_items": "New products"}
 """The tasks, as the pages call them."""
@@ -12,12 +13,30 @@ TASK_QUESTIONS = {
     "new_items": "what will they buy for the first time?",
 }
 """What each task asks."""
-RECOMMENDERS = {"als": "ALS", "popular": "Most popular", "repeats": "Bought before"}
+RECOMMENDERS = {
+    "als+walk": "ALS + graph walk",
+    "als+walk+repeat": "ALS + graph walk + repeats",
+    "als+repeat": "ALS + repeats",
+    "als": "ALS",
+    "walk": "Graph walk",
+    "popular": "Most popular",
+    "recent": "Popular lately",
+    "repeats": "Bought before",
+}
 """The recommenders, as the pages call them."""
-BASELINES = {"popular": "the popular list", "repeats": "repeating what they bought most"}
+BASELINES = {
+    "popular": "the popular list",
+    "recent": "the list of what is popular lately",
+    "repeats": "repeating what they bought most",
+}
 """The baselines, as a sentence calls them."""
 SOURCES = {"als": "ALS", "popular": "popular list", "walk": "graph walk", "repeat": "bought before"}
 """Parts of the model, as the pages call them."""
+
+
+def source_name(source: str) -> str:
+    """Return the parts that made a row, such as ``ALS + graph walk``."""
+    return " + ".join(SOURCES.get(part, part) for part in source.split("+"))
 
 
 def number(value: float, digits: int = 0) -> str:
@@ -67,22 +86,39 @@ def plotly_text(text: str) -> str:
 
 def verdicts(metrics: Metrics) -> list[str]:
     """Return a sentence a task that says how the model does beside each baseline."""
-    return [sentence for task in TASKS if (sentence := _verdict(metrics.ranking, task))]
+    return [sentence for task in TASKS if (sentence := _verdict(metrics, task))]
 
 
-def _verdict(ranking: list[RankingMetrics], task: str) -> str | None:
-    rows = {row.recommender: row for row in ranking if row.task == task}
-    if "als" not in rows:
+def model_on(metrics: Metrics, task: str) -> str | None:
+    """Return the recommender that stands for the lists on a task, if it was measured.
+
+    Lists that may hold repeats are not measured on new products: there, what is left of them is.
+    """
+    measured = {row.recommender for row in metrics.ranking if row.task == task}
+    names = (metrics.model, metrics.model.removesuffix("+repeat"))
+    return next((name for name in names if name in measured), None)
+
+
+def _verdict(metrics: Metrics, task: str) -> str | None:
+    rows = {row.recommender: row for row in metrics.ranking if row.task == task}
+    model = model_on(metrics, task)
+    if model is None:
         return None
     found = [
-        _compared(rows["als"].recall, rows[name].recall, phrase)
+        _compared(rows[model].recall, rows[name].recall, phrase)
         for name, phrase in BASELINES.items()
         if name in rows
     ]
     what = "of the next purchases" if task == "next_basket" else "of the first-time purchases"
-    return f"ALS finds {share(rows['als'].recall)} {what}" + (
-        f": {' and '.join(found)}." if found else "."
+    return f"{RECOMMENDERS.get(model, model)} finds {share(rows[model].recall)} {what}" + (
+        f": {listed(found)}." if found else "."
     )
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Return the parts as a sentence lists them: ``a``, ``a and b``, ``a, b and c``."""
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _compared(ours: float, theirs: float, phrase: str) -> str:

@@ -34,6 +34,8 @@ class Columns:
     LAST_AT = "last_at"
     N_EVENTS = "n_events"
     IS_BOUGHT = "is_bought"
+    RECENT_RATING = "recent_rating"
+    REPEAT_RATING = "repeat_rating"
 
     # factors and lists
     INDEX = "index"
@@ -41,7 +43,16 @@ class Columns:
     RANK = "rank"
     SCORE = "score"
     ALS = "als"
+    WALK = "walk"
+    REPEAT = "repeat"
     SOURCE = "source"
+
+    # the walk: which items lead where, and what led to a recommendation
+    NEIGHBOUR_INDEX = "neighbour_index"
+    WEIGHT = "weight"
+    BECAUSE = "because"
+    SHARE = "share"
+    SIMILAR = "similar"
 
     # the graph
     ID = "id"

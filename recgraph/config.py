@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -136,16 +143,38 @@ class Settings(BaseSettings):
         "return": -1.0,
     }
     """What one event of each kind counts in an interaction; a kind not named is rejected."""
-    half_life_days: float | None = Field(default=None, gt=0)
-    """After so many days an event counts half; unset, old events count as much as new ones."""
+    half_life_days: float | None = Field(default=60.0, gt=0)
+    """After so many days an event counts half for ALS; unset, old events count as much as new
+    ones."""
     n_factors: int = Field(default=64, ge=1, le=1024)
     """Latent dimension of ALS."""
     n_iterations: int = Field(default=10, ge=1, le=1000)
     """Sweeps of ALS over users and items."""
     regularization: float = Field(default=0.1, gt=0)
     """Penalty on the factors; Spark multiplies it by the number of ratings (ALS-WR)."""
+    engine: Literal["spark", "local"] = "spark"
+    """Who solves ALS: ``spark`` at any size, ``local`` in the memory of the driver and faster there
+    (needs ``pip install 'recgraph[local]'``)."""
+    local_regularization: float = Field(default=10.0, gt=0)
+    """Penalty of the local engine for implicit feedback, not multiplied by the number of ratings:
+    about ``regularization`` times their mean number a user or item."""
     alpha: float = Field(default=1.0, gt=0)
     """Implicit feedback: confidence = 1 + alpha * rating."""
+    als_weight: float = Field(default=1.0, ge=0)
+    """How much ALS counts in the score of implicit feedback, beside the walk; 0 leaves it out."""
+    walk_weight: float = Field(default=0.6, ge=0)
+    """How much the graph walk counts beside ALS, both of the same size; 0 switches it off."""
+    walk_neighbours: int = Field(default=100, ge=1, le=10_000)
+    """Neighbours of each item that the walk keeps, the strongest."""
+    walk_exponent: float = Field(default=0.2, ge=0, le=1)
+    """How much the walk holds popular items back, 0 (not at all) to 1."""
+    walk_half_life_days: float | None = Field(default=14.0, gt=0)
+    """After so many days a purchase counts half in the last step of the walk, so that it ends at
+    what is bought now; unset, all count alike."""
+    repeat_weight: float = Field(default=6.0, ge=0)
+    """How much the user's own purchases count where lists may hold them (``exclude_seen`` off)."""
+    repeat_half_life_days: float | None = Field(default=90.0, gt=0)
+    """After so many days an own purchase counts half; unset, all count alike."""
     seed: int = 42
     """Seed of everything random: the same events give the same recommendations."""
     min_user_items: int = Field(default=1, ge=1)
@@ -154,10 +183,17 @@ class Settings(BaseSettings):
     """An item with fewer distinct users is left out of training."""
     test_days: float = Field(default=28.0, gt=0)
     """Length of the held-out period in days; never more than a quarter of the whole span."""
+    recent_days: float = Field(default=28.0, gt=0)
+    """What is popular lately is what was bought in so many days before the held-out period."""
     k: int = Field(default=10, ge=1, le=1000)
     """Length of each list of recommendations, and the k of the metrics."""
     exclude_seen: bool = True
     """Leave out of the lists what the user bought already."""
+    gate_margin: float = Field(default=0.05, ge=0, lt=1)
+    """How much worse than the current settings' model, and than the popular lists, a new model may
+    be and still be published, as a share."""
+    gate_min_measured: int = Field(default=30, ge=1)
+    """Test users (explicit feedback: test ratings) that it takes to refuse a generation."""
     max_score_block_mb: int = Field(default=128, ge=1)
     """Memory one Spark task may use for a block of scores, in MiB."""
     max_neighbours: int = Field(default=500, ge=1, le=10_000)
@@ -174,12 +210,23 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(default=None, ge=0, le=65_535)
     """Port of 127.0.0.1 on which `ingest` and `run` answer Prometheus, such as 9400; 0 takes a free
     one, unset there is none."""
+    train_timeout_minutes: float = Field(default=360.0, gt=0)
+    """`recgraph run` ends a training, or the publishing of one, that takes longer than so many
+    minutes, and tries it again later."""
 
     # dashboard
     host: str = "127.0.0.1"
     """Address that the dashboard listens on."""
     port: int = Field(default=8050, ge=0, le=65_535)
     """Port of the dashboard; 0 takes a free one."""
+
+    @field_validator("walk_weight")
+    @classmethod
+    def _something_is_left(cls, weight: float, info: ValidationInfo) -> float:
+        if weight == 0 and info.data.get("als_weight") == 0:
+            message = "als_weight and walk_weight are both 0: nothing is left to score by"
+            raise ValueError(message)
+        return weight
 
     @property
     def generations_dir(self) -> Path:

@@ -1,24 +1,29 @@
 """One block of test users -> how each recommender did for each of them, in NumPy.
 
 Two tasks: ``next_basket`` (what will be bought, repeats allowed) and ``new_items`` (what will be
-bought for the first time; bought items masked). Beside the model stand the baselines a careful
-person would try by hand: the popular list, and for ``next_basket`` what the user bought most.
+bought for the first time; bought items masked). Beside the model stand its parts one by one, and
+the baselines a careful person would try by hand: what most users bought, what most bought lately,
+and for ``next_basket`` what the user bought most. `recommenders` names them all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from recgraph import metrics
-from recgraph.model import Floats, Ints, Ragged, mask, score_users, top_k
+from recgraph import blend, metrics
+from recgraph.biases import without_taste
+from recgraph.blend import Coefficients
+from recgraph.model import Floats, Ints, Ragged, mask, top_k
 
 Task = Literal["next_basket", "new_items"]
 
 REPEATS = "repeats"
 POPULAR = "popular"
+RECENT = "recent"
 ALS = "als"
 CONSTANT = "constant"
+BIASES = "biases"
 
 
 class Block(NamedTuple):
@@ -26,8 +31,8 @@ class Block(NamedTuple):
 
     users: Ints
     """User indices, ``(n_users,)``."""
-    factors: Floats
-    """``(n_users, n_factors)``."""
+    signals: blend.Users
+    """What the model needs of them."""
     seen: Ragged
     """Distinct items of the training period."""
     seen_ratings: Floats
@@ -41,10 +46,20 @@ class Block(NamedTuple):
 class Items(NamedTuple):
     """What the model and the baselines know about the items."""
 
-    factors: Floats
-    """``(n_items, n_factors)``."""
+    signals: blend.Items
+    """What the model knows of them."""
     popularity: Floats
     """Users who have each item in training, ``(n_items,)``."""
+    recent: Floats
+    """Those of them who had it in the last days of training, ``(n_items,)``."""
+
+
+class Recommender(NamedTuple):
+    """A way to score items, and the tasks that it is measured on."""
+
+    scores: Callable[[Block, Items], Floats]
+    """Scores ``(n_users, n_items)``, in an array of its own: the mask is written into it."""
+    tasks: tuple[Task, ...] = ("next_basket", "new_items")
 
 
 class Ranked(NamedTuple):
@@ -53,8 +68,11 @@ class Ranked(NamedTuple):
     task: Task
     recommender: str
     lists: Ints
-    ndcg: metrics.Floats64
-    recall: metrics.Floats64
+    """Item indices ``(n_users, k)``, best first, -1 where a list is shorter."""
+    hit: metrics.Hits
+    """Which places of the lists hold a relevant item."""
+    n_relevant: Ints
+    """Relevant items of each user, at least 1."""
 
 
 class Errors(NamedTuple):
@@ -64,39 +82,84 @@ class Errors(NamedTuple):
     errors: metrics.Floats64
 
 
-def rank_block(block: Block, items: Items, *, k: int) -> Iterator[Ranked]:
-    """The lists of every recommender on both tasks, with their metrics."""
+def scores_of(coefficients: Coefficients) -> Callable[[Block, Items], Floats]:
+    """How the model scores with these coefficients."""
+    return lambda block, items: blend.score(block.signals, items.signals, coefficients)
+
+
+def score_popular(block: Block, items: Items) -> Floats:
+    """How many users have the item: the same list for everybody."""
+    return np.tile(items.popularity, (len(block.users), 1))
+
+
+def score_recent(block: Block, items: Items) -> Floats:
+    """How many users had the item lately; equal ones by popularity."""
+    return np.tile(items.recent + _below_one(items.popularity), (len(block.users), 1))
+
+
+def score_repeats(block: Block, items: Items) -> Floats:
+    """What the user bought most; equal ones, and the rest, by popularity."""
+    scores = np.tile(_below_one(items.popularity), (len(block.users), 1))
+    scores[block.seen.rows(), block.seen.items] += block.seen_ratings
+    return scores
+
+
+def _below_one(popularity: Floats) -> Floats:
+    """The popularity as a tie-breaker of whole numbers."""
+    result: Floats = popularity / (popularity.max() + 1)
+    return result
+
+
+BASELINES: Mapping[str, Recommender] = {
+    POPULAR: Recommender(score_popular),
+    RECENT: Recommender(score_recent),
+    # Once bought items are masked, repeats is the popular list.
+    REPEATS: Recommender(score_repeats, tasks=("next_basket",)),
+}
+"""What needs no model, by the name that reports show."""
+
+
+def recommenders(coefficients: Coefficients) -> dict[str, Recommender]:
+    """Everything that is measured, by name: the blend, its parts one by one, and the baselines.
+
+    What counts the user's own purchases is measured on ``next_basket`` only: on ``new_items`` they
+    are masked.
+    """
+    on = [name for name in blend.PARTS if getattr(coefficients, name)]
+    new = [name for name in on if name != blend.REPEAT]
+    found = {
+        "+".join(names): Recommender(scores_of(blend.only(coefficients, names)))
+        for names in (new, *([name] for name in new))
+    }
+    if blend.REPEAT in on:
+        both = scores_of(coefficients)
+        found[blend.source_of(coefficients)] = Recommender(both, tasks=("next_basket",))
+    return {**found, **BASELINES}
+
+
+def rank_block(
+    block: Block,
+    items: Items,
+    *,
+    k: int,
+    recommenders: Mapping[str, Recommender],
+) -> Iterator[Ranked]:
+    """The lists of every recommender on its tasks, with their hits."""
     new = without(block.test, block.seen, n_items=len(items.popularity))
-    for recommender in (ALS, POPULAR):
-        yield _ranked("new_items", recommender, block, items, new, k)
-    for recommender in (ALS, POPULAR, REPEATS):
-        yield _ranked("next_basket", recommender, block, items, block.test, k)
+    for name, recommender in recommenders.items():
+        scores = recommender.scores(block, items)
+        if "next_basket" in recommender.tasks:
+            yield _ranked("next_basket", name, scores, block.test, k)
+        if "new_items" in recommender.tasks:
+            yield _ranked("new_items", name, mask(scores, block.seen), new, k)
 
 
-def _ranked(
-    task: Task, recommender: str, block: Block, items: Items, relevant: Ragged, k: int
-) -> Ranked:
-    scores = _scores(recommender, block, items)
-    if task == "new_items":
-        mask(scores, block.seen)
+def _ranked(task: Task, recommender: str, scores: Floats, relevant: Ragged, k: int) -> Ranked:
     lists = top_k(scores, k).items
-    hit = metrics.hits(lists, relevant, n_items=len(items.popularity))
+    hit = metrics.hits(lists, relevant, n_items=scores.shape[1])
     n_relevant = np.diff(relevant.offsets)
     asked = n_relevant > 0
-    hit, n_relevant = hit[asked], n_relevant[asked]
-    ndcg, recall = metrics.ndcg(hit, n_relevant), metrics.recall(hit, n_relevant)
-    return Ranked(task, recommender, lists[asked], ndcg, recall)
-
-
-def _scores(recommender: str, block: Block, items: Items) -> Floats:
-    """Scores ``(n_users, n_items)`` of one recommender."""
-    if recommender == ALS:
-        return score_users(block.factors, items.factors)
-    scores = np.tile(items.popularity, (len(block.users), 1))
-    if recommender == REPEATS:  # what the user bought most; equal ones, and the rest, by popularity
-        scores /= items.popularity.max() + 1
-        scores[block.seen.rows(), block.seen.items] += block.seen_ratings
-    return scores
+    return Ranked(task, recommender, lists[asked], hit[asked], n_relevant[asked])
 
 
 def without(rows: Ragged, other: Ragged, *, n_items: int) -> Ragged:
@@ -107,13 +170,26 @@ def without(rows: Ragged, other: Ragged, *, n_items: int) -> Ragged:
     return Ragged(np.concatenate(([0], np.cumsum(counts))), rows.items[keep])
 
 
-def predict_explicit(block: Block, items: Items, *, mean_rating: float) -> list[Errors]:
-    """Errors on the ratings of the test period: of the model, and of the training mean."""
-    predicted = _predict(block, items, block.test)
+class Scale(NamedTuple):
+    """The ratings of the training period."""
+
+    mean: float
+    lowest: float
+    highest: float
+
+
+def predict_explicit(block: Block, items: Items, scale: Scale) -> list[Errors]:
+    """Errors on the ratings of the test period: of the model, of its biases and of the mean.
+
+    Predictions are clipped to the scale.
+    """
+    users = block.signals.factors
+    bare = block._replace(signals=block.signals._replace(factors=without_taste(users)))
+    actual = block.test_ratings.astype(np.float64)
     return [
-        Errors(ALS, predicted - block.test_ratings),
-        Errors(CONSTANT, mean_rating - block.test_ratings.astype(np.float64)),
-    ]
+        Errors(name, np.clip(_predict(each, items, block.test), *scale[1:]) - actual)
+        for name, each in ((ALS, block), (BIASES, bare))
+    ] + [Errors(CONSTANT, scale.mean - actual)]
 
 
 def predict_implicit(block: Block, items: Items, *, seed: int) -> list[Errors]:
@@ -129,7 +205,7 @@ def predict_implicit(block: Block, items: Items, *, seed: int) -> list[Errors]:
 
 
 def _predict(block: Block, items: Items, pairs: Ragged) -> metrics.Floats64:
-    users, chosen = block.factors[pairs.rows()], items.factors[pairs.items]
+    users, chosen = block.signals.factors[pairs.rows()], items.signals.factors[pairs.items]
     result: metrics.Floats64 = np.einsum("pf,pf->p", users, chosen, dtype=np.float64)
     return result
 

@@ -47,6 +47,9 @@ EDGE_COLUMNS: Mapping[str, Type] = {
     C.KIND: "text",
     C.RANK: "integer",
     C.SCORE: "number",
+    C.ALS: "number",
+    C.WALK: "number",
+    C.REPEAT: "number",
     C.RATING: "number",
     C.SOURCE: "text",
 }

@@ -6,12 +6,14 @@
 ``generation.json``    the `Manifest`; written last, so that a folder with one is complete
 ``vertices/``          Parquet: id (``u:<user id>``, ``i:<item id>``), kind, external_id, title,
                        department, brand, category, bought_degree, recommended_degree, pagerank
-``edges/``             Parquet: src, dst, kind, rank, score, rating, source; sorted by src, kind,
-                       rank, dst
+``edges/``             Parquet: src, dst, kind, rank, score, its parts als, walk and repeat,
+                       rating, source; sorted by src, kind, rank, dst
 ``users/``             Parquet: `recgraph.ports.UserProfile` and user_index, a row a user
 ``items/``             Parquet: `recgraph.ports.ItemProfile` and item_index, a row an item
 ``user_factors/``      Parquet: index int32, factors list<float32>
 ``item_factors.npy``   float32 ``(n_items, n_factors)``, to be memory-mapped
+``item_neighbours.npz`` SciPy CSR, float32 ``(n_items, n_items)``: where a step of the walk leads
+``item_sums.npy``      float32 ``(n_items,)``: what `recgraph.walk.user_steps` divides by
 =====================  ==========================================================================
 
 It is written under a temporary name and renamed, so that readers never see half of one.
@@ -39,6 +41,11 @@ USERS = "users"
 ITEMS = "items"
 USER_FACTORS = "user_factors"
 ITEM_FACTORS = "item_factors.npy"
+ITEM_NEIGHBOURS = "item_neighbours.npz"
+ITEM_SUMS = "item_sums.npy"
+
+KEEP_REJECTED = 2
+"""Rejected generations that pruning leaves on disk."""
 
 _UNFINISHED = ".unfinished-"
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
@@ -66,17 +73,37 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class RankingMetrics(msgspec.Struct, frozen=True):
-    """One recommender on one task, over the users of the test period."""
+    """One recommender on one task, over the users of the test period.
+
+    Defined in docs/metrics.md. What has a default is missing from older manifests.
+    """
 
     task: Literal["next_basket", "new_items"]
     recommender: str
-    """``als``, ``popular`` or ``repeats`` (what the user bought most)."""
+    """A name of `recgraph.evaluation.recommenders`, such as ``als+walk`` or ``popular``."""
     k: int
     n_users: int
     ndcg: float
     recall: float
     coverage: float
     """Distinct items recommended / items known in training."""
+    ndcg_low: float | None = None
+    """Lower end of the 95 % bootstrap interval of ``ndcg`` over users."""
+    ndcg_high: float | None = None
+    """Its upper end."""
+    precision: float | None = None
+    map: float | None = None
+    """Mean average precision, normalised by min(relevant items, k)."""
+    mrr: float | None = None
+    """Mean reciprocal rank of the first hit."""
+    hit_rate: float | None = None
+    """Share of the users with a hit."""
+    novelty: float | None = None
+    """Mean self-information of the recommended items, in bits."""
+    gini: float | None = None
+    """Gini coefficient of how often each item is recommended, 0 (even) to 1."""
+    top_share: float | None = None
+    """Share of all recommended places that go to the most recommended 1 % of the items."""
 
 
 class ErrorMetrics(msgspec.Struct, frozen=True):
@@ -99,6 +126,41 @@ class Metrics(msgspec.Struct, frozen=True):
     errors: list[ErrorMetrics]
     note: str | None = None
     """Why nothing was measured, when nothing was."""
+    model: str = "als"
+    """The recommender whose lists are published; the others stand beside it for comparison."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One comparison that the quality gate made."""
+
+    measure: Literal["ndcg", "rmse"]
+    task: Literal["next_basket", "new_items"] | None
+    """None for an error, which has no task."""
+    k: int | None
+    against: str | None
+    """A baseline, or ``current``: the model with the settings of the current generation; None when
+    the figure was refused by itself."""
+    value: float | None
+    """What the new model reached; None when it was no finite number."""
+    reference: float | None
+    """What ``against`` reached."""
+    limit: float | None
+    """The worst value that passes."""
+    passed: bool
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What the quality gate says of a new generation."""
+
+    passed: bool
+    reasons: list[str]
+    """A line for each check that failed, for a person."""
+    checks: list[Check] = []
+    """Every comparison made, for a program."""
+    compared_with: str | None = None
+    """The generation that was current; None when there was none to compare with."""
+    notes: list[str] = []
+    """What could not be compared, and why."""
 
 
 class Degrees(msgspec.Struct, frozen=True):
@@ -135,7 +197,11 @@ class Manifest(msgspec.Struct, frozen=True):
     seconds: dict[str, float]
     """Stage of the training -> seconds it took."""
     reason: str | None = None
-    """Why it was rejected."""
+    """Why it was rejected, in one line."""
+    verdict: Verdict | None = None
+    """What the quality gate said; None for a generation older than the gate."""
+    coefficients: dict[str, float] = {}
+    """Part of the score -> what it is multiplied by; a part that is off is not there."""
 
 
 def new_id(now: datetime | None = None) -> str:
@@ -216,20 +282,19 @@ def resolve(root: Path, generation_id: str | None) -> Path:
 
 
 def prune(root: Path, keep: int, *, current: str | None) -> list[str]:
-    """Remove all but the current and the newest complete generations; return the ids of those.
+    """Remove all but the current and the newest generations; return the ids of those removed.
 
-    A rejected one goes when it is older than all that stay.
+    Complete ones are counted with the current one. Rejected ones are counted apart, so that a
+    row of them pushes out nothing good: the newest `KEEP_REJECTED` stay, to be looked at.
     """
     manifests = list_generations(root)
     complete = [m.id for m in manifests if m.status == "complete" and m.id != current]
-    kept = complete[: max(keep - (current is not None), 0)] + [each for each in [current] if each]
-    old = [m.id for m in manifests if m.id not in kept and not _is_recent_rejection(m, kept)]
+    rejected = [m.id for m in manifests if m.status == "rejected" and m.id != current]
+    n_complete = max(keep - (current is not None), 0)
+    kept = {*complete[:n_complete], *rejected[:KEEP_REJECTED], current}
+    old = [m.id for m in manifests if m.id not in kept]
     for generation_id in old:
         doomed = root / f"{_UNFINISHED}{generation_id}-{os.getpid()}"
         (root / generation_id).rename(doomed)  # gone at once, even if what follows is killed
         shutil.rmtree(doomed)
     return old
-
-
-def _is_recent_rejection(manifest: Manifest, kept: list[str]) -> bool:
-    return manifest.status == "rejected" and manifest.id > min(kept, default="")

@@ -79,6 +79,11 @@ KAFKA_PINS = (
     Pin("org.slf4j", "slf4j-simple", "1.7.36", "without it the broker logs nothing"),
 )
 
+BENCHMARK_PINS = (
+    Pin("org.apache.kafka", "kafka-tools", "4.3.1", "ConsumerPerformance, to measure ingest by"),
+)
+"""For `tests/benchmarks` only; goes onto the classpath of the broker, which has its needs."""
+
 _OFFLINE_SIGNS = ("UnknownHost", "ConnectException", "Connection refused", "timed out", "Host ")
 """What Ivy's log says when the network, not the artifact, is missing."""
 
@@ -105,6 +110,17 @@ def kafka_jars(settings: Settings) -> list[Path]:
     return _resolve(kafka_set(), settings.cache_dir)
 
 
+def benchmark_jars(settings: Settings) -> list[Path]:
+    """Return the classpath of Kafka's own benchmarks, downloaded when it is not there yet.
+
+    Raises
+    ------
+    ServiceError
+        No Java, no network, no space.
+    """
+    return [*kafka_jars(settings), *_resolve(benchmark_set(), settings.cache_dir)]
+
+
 def spark_set(settings: Settings) -> JarSet:
     """Return what Spark needs, with the chosen carrier of GraphFrames."""
     source = settings.graphframes_source
@@ -115,6 +131,11 @@ def spark_set(settings: Settings) -> JarSet:
 def kafka_set() -> JarSet:
     """Return what the embedded broker needs."""
     return JarSet("kafka", KAFKA_PINS, 46, 44)
+
+
+def benchmark_set() -> JarSet:
+    """Return what benchmarks need beside the broker's jars."""
+    return JarSet("benchmark", BENCHMARK_PINS, len(BENCHMARK_PINS), 1)
 
 
 def is_downloaded(jar_set: JarSet, cache_dir: Path) -> bool:

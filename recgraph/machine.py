@@ -21,8 +21,8 @@ JAVA_VERSIONS = (17, 21)
 INSTALL_JAVA = "apt-get install openjdk-17-jre-headless"
 """What mends a missing Java on Debian; other systems have a package of a similar name."""
 
-_CLOCK_STEP_S = 2.0
-"""Start times are told apart by more than this: the system clock may be corrected in between."""
+_SAME_START_S = 0.5
+"""Start times are told apart by more than this, in seconds."""
 
 
 def find_java() -> Path:
@@ -104,17 +104,26 @@ def find_browser() -> Path | None:
 
 
 def find_process(pid: int, started_at: float) -> psutil.Process | None:
-    """Return the process with this id and start time (seconds since 1970) while it runs.
+    """Return the process with this id and `start_time` while it runs.
 
     The id alone may have been given to another program since.
     """
     try:
         process = psutil.Process(pid)
-        is_it = abs(process.create_time() - started_at) < _CLOCK_STEP_S
+        is_it = abs(start_time(process) - started_at) < _SAME_START_S
         is_alive = process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return None
     return process if is_it and is_alive else None
+
+
+def start_time(process: psutil.Process) -> float:
+    """Return when a process was started, in seconds; the same however the clock is set later.
+
+    Linux counts from when the machine came up, and adds that moment by the clock of now; other
+    systems keep the moment itself, in seconds since 1970.
+    """
+    return process.create_time() - (psutil.boot_time() if psutil.LINUX else 0.0)
 
 
 def is_free_port(port: int, host: str = "127.0.0.1") -> bool:

@@ -4,16 +4,22 @@ Arrays have users in rows and items in columns; ``seen`` items come as ragged ro
 ``offsets`` of shape ``(n_users + 1,)`` into a flat array ``items``, as in a CSR matrix.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.integer]
+Matrix: TypeAlias = Any
+"""A sparse matrix, `scipy.sparse.csr_matrix`; SciPy has no types."""
 
 _BLOCK = 64
 """Items per block of `top_k`: the row of maxima is then 1/64 of the scores."""
+
+_MAX_GATHERED = 8_000_000
+"""Floats of factors that `fold_in_users` gathers at once."""
 
 
 class Ragged(NamedTuple):
@@ -97,3 +103,71 @@ def _first_k(rows: Ints, items: Ints, values: Floats, n_users: int, k: int) -> T
     top.items[rows[first], positions[first]] = items[first]
     top.scores[rows[first], positions[first]] = values[first]
     return top
+
+
+def fold_in_users(
+    item_factors: Floats,
+    ratings: Matrix,
+    *,
+    regularization: float,
+    alpha: float | None = None,
+) -> Floats:
+    """Factors of users, float32 ``(n_users, n_factors)``, with the items held fixed.
+
+    One exact half-step of ALS; with users and items exchanged it is the other half. It solves
+    ``(G + sum w y y' + regularization * n I) x = sum p y`` for each user, where n is the number
+    of its ratings (ALS-WR). Explicit feedback: G = 0, w = 1, p = the rating. Implicit feedback,
+    with ``alpha``: G = Y'Y, w = alpha * rating, p = 1 + w. A user without ratings gets zeros.
+
+    Parameters
+    ----------
+    item_factors
+        ``(n_items, n_factors)``.
+    ratings
+        ``(n_users, n_items)``; an entry of 0 is a rating of 0.
+    alpha
+        Implicit feedback: confidence = 1 + alpha * rating.
+
+    References
+    ----------
+    Hu, Koren and Volinsky (2008), equation 4; Zhou et al. (2008), section 3.1.
+    """
+    n_factors = item_factors.shape[1]
+    gram = np.zeros((n_factors, n_factors), np.float32)
+    if alpha is not None:
+        gram = item_factors.T @ item_factors
+    users = np.zeros((ratings.shape[0], n_factors), np.float32)
+    for rows, places in _padded_rows(ratings, n_factors):
+        is_real = places >= 0
+        near = item_factors[ratings.indices[places]] * is_real[..., None]
+        values = ratings.data[places].astype(np.float32) * is_real
+        left, right = (is_real.astype(np.float32), values)
+        if alpha is not None:
+            left, right = alpha * values, (1 + alpha * values) * is_real
+        near_t = near.transpose(0, 2, 1)
+        penalty = regularization * is_real.sum(axis=1)
+        normal = gram + near_t @ (near * left[..., None])
+        normal += penalty[:, None, None] * np.eye(n_factors, dtype=np.float32)
+        users[rows] = np.linalg.solve(normal, near_t @ right[..., None])[..., 0]
+    return users
+
+
+def _padded_rows(ratings: Matrix, n_factors: int) -> Iterator[tuple[Ints, Ints]]:
+    """Rows with ratings, in groups of like lengths, and where their entries stand, -1 as padding.
+
+    Rows of one group share one array, so that NumPy solves many at once.
+    """
+    counts = np.diff(ratings.indptr)
+    order = np.argsort(counts, kind="stable")
+    order = order[counts[order] > 0]
+    start = 0
+    while start < len(order):
+        # The longest row of a group is its last one.
+        widths = counts[order[start:]] * np.arange(1, len(order) - start + 1) * n_factors
+        grams = np.arange(1, len(order) - start + 1) * n_factors**2
+        stop = start + max(1, int(np.searchsorted(widths + grams, _MAX_GATHERED)))
+        rows = order[start:stop]
+        columns = np.arange(counts[rows[-1]])
+        places = ratings.indptr[rows][:, None] + columns
+        yield rows, np.where(columns < counts[rows][:, None], places, -1)
+        start = stop

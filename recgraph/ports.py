@@ -27,6 +27,15 @@ class Bought(msgspec.Struct, frozen=True):
     department: str | None = None
 
 
+class Reason(msgspec.Struct, frozen=True):
+    """A bought item that led to a recommendation."""
+
+    item_id: str
+    share: float
+    """What it adds to the part ``walk`` of the score."""
+    title: str | None = None
+
+
 class Recommended(msgspec.Struct, frozen=True):
     """One row of a user's list."""
 
@@ -37,9 +46,11 @@ class Recommended(msgspec.Struct, frozen=True):
     """What the list is ordered by: the sum of ``parts``; unitless, not a probability."""
     parts: dict[str, float]
     source: str
-    """Which part of the model made the row, such as ``als`` or ``popular``."""
+    """Which parts of the model made the row, such as ``als+walk`` or ``popular``."""
     title: str | None = None
     department: str | None = None
+    because: list[Reason] = []
+    """Up to three bought items with the largest shares, the largest first."""
 
 
 class Buyer(msgspec.Struct, frozen=True):
@@ -56,6 +67,15 @@ class RecommendedTo(msgspec.Struct, frozen=True):
     user_id: str
     rank: int
     score: float
+
+
+class Similar(msgspec.Struct, frozen=True):
+    """An item that the walk leads to from another."""
+
+    item_id: str
+    weight: float
+    """How strongly; to be compared within one list only."""
+    title: str | None = None
 
 
 class UserProfile(msgspec.Struct, frozen=True):
@@ -88,6 +108,8 @@ class ItemProfile(msgspec.Struct, frozen=True):
     pagerank: float
     buyers: list[Buyer] = []
     recommended_to: list[RecommendedTo] = []
+    similar: list[Similar] = []
+    """Its strongest neighbours by the walk."""
 
 
 class Hit(msgspec.Struct, frozen=True):

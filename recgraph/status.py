@@ -17,7 +17,7 @@ import msgspec
 import psutil
 import structlog
 
-from recgraph.machine import find_process
+from recgraph.machine import find_process, start_time
 from recgraph.ports import Progress
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ class Process(msgspec.Struct, frozen=True):
 
     pid: int
     started_at: float
-    """Seconds since 1970."""
+    """Its `recgraph.machine.start_time`, in seconds."""
 
     @property
     def is_alive(self) -> bool:
@@ -49,7 +49,7 @@ class Process(msgspec.Struct, frozen=True):
 
 def process_of(pid: int) -> Process:
     """Return the process that has this id now."""
-    return Process(pid, psutil.Process(pid).create_time())
+    return Process(pid, start_time(psutil.Process(pid)))
 
 
 class Training(msgspec.Struct):

@@ -1,8 +1,10 @@
 """When to train, and the training: events waiting, minutes passed -> processes, one at a time.
 
 A round is three commands, each in a process of its own: train, publish, remove what is old. What
-happens to such a process happens to nobody else: one that fails, is killed or runs out of memory
-is started again after a while, from the command that failed.
+happens to such a process happens to nobody else: one that fails, is killed, hangs or runs out of
+memory is started again after a while, from the command that failed.
+
+Waits and limits go by a clock that never steps; the system's clock only dates what is written.
 """
 
 import signal
@@ -91,6 +93,7 @@ class Supervisor:
         self._program = program
         self._clock = clock
         self._child: subprocess.Popen[bytes] | None = None
+        self._started_at_s = clock()
         self._retry_at_s: float | None = None
         self._output = settings.status_path.with_name("training.json")
         self._log = settings.data_dir / "logs" / "training.log"
@@ -116,10 +119,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """End what runs; a later process goes on where that is possible."""
-        if self._child is not None:
-            end_process(psutil.Process(self._child.pid), _STOP_TIMEOUT_S)
-            self._child.wait()
-            self._child = None
+        self._end_child()
         if self._round_is_open:
             self._retry_at_s = None
             self._finish("stopped", "recgraph run was stopped")
@@ -130,6 +130,9 @@ class Supervisor:
             if code is not None:
                 self._child = None
                 self._go_on(code)
+            elif self._clock() - self._started_at_s >= self._settings.train_timeout_minutes * 60:
+                self._end_child()
+                self._fail(self._too_long())
         elif self._retry_at_s is not None:
             if self._clock() >= self._retry_at_s:
                 self._try_again()
@@ -167,6 +170,7 @@ class Supervisor:
             "prune": ["generations", "prune"],
         }[step]
         self._child = self._spawn([*self._program, *arguments, "--json"])
+        self._started_at_s = self._clock()
         self._change(process=process_of(self._child.pid))
 
     def _spawn(self, command: list[str]) -> "subprocess.Popen[bytes]":
@@ -184,6 +188,19 @@ class Supervisor:
                 start_new_session=True,
             )
 
+    def _end_child(self) -> None:
+        if self._child is not None:
+            end_process(psutil.Process(self._child.pid), _STOP_TIMEOUT_S)
+            self._child.wait()
+            self._child = None
+
+    def _too_long(self) -> str:
+        minutes = self._settings.train_timeout_minutes
+        return (
+            f"{self._round.step} was ended after {minutes:g} minutes. If it does not hang but is "
+            "large, raise RECGRAPH_TRAIN_TIMEOUT_MINUTES."
+        )
+
     def _go_on(self, code: int) -> None:
         """Start what comes after a process that has ended."""
         step = self._round.step
@@ -195,19 +212,21 @@ class Supervisor:
         elif step in _NEXT:
             self._start(_NEXT[step])
         else:
-            self._finish("published", None)
+            manifest = self._manifest(str(self._round.generation))
+            is_rejected = manifest.status == "rejected"
+            self._finish("rejected" if is_rejected else "published", manifest.reason)
 
     def _take_up(self, generation_id: str) -> None:
-        """Publish a generation that is good; leave one that was rejected."""
-        manifest = generations.read_manifest(self._settings.generations_dir / generation_id)
+        """Publish a generation that is good; of one that was rejected only older ones go."""
+        manifest = self._manifest(generation_id)
         self._baseline = self._baseline._replace(
             n_rows=_rows_seen(manifest), generation=generation_id
         )
         self._change(generation=generation_id)
-        if manifest.status == "rejected":
-            self._finish("rejected", manifest.reason)
-        else:
-            self._start("publish")
+        self._start("prune" if manifest.status == "rejected" else "publish")
+
+    def _manifest(self, generation_id: str) -> Manifest:
+        return generations.read_manifest(self._settings.generations_dir / generation_id)
 
     def _fail(self, reason: str) -> None:
         """Plan another try."""
@@ -243,8 +262,10 @@ class Supervisor:
             return f"{self._round.step} was killed by {signal.Signals(-code).name}"
         with self._log.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - 8_192))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-        return lines[-1][:_LONGEST_REASON] if lines else f"exit code {code}"
+            lines = file.read().decode(errors="replace").splitlines()
+        # What is indented is a trace: where it happened, not what.
+        telling = [line for line in lines if line.strip() and not line[0].isspace()]
+        return telling[-1][:_LONGEST_REASON] if telling else f"exit code {code}"
 
     # --- what was before --------------------------------------------------------------------------
 

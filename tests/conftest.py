@@ -4,10 +4,12 @@ A service comes up when the first test asks for it. What this machine cannot do 
 its reason; with ``CI_REQUIRES_ALL`` set, as ``.ci/run`` does, it fails instead.
 """
 
+import importlib.util
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -132,3 +134,17 @@ def service_settings(
         topic=topic,
         mongo_database=mongo_database.name,
     )
+
+
+@pytest.fixture(scope="session")
+def scorer() -> ModuleType:
+    """An independent scorer of lists and predictions, where it stands beside this checkout."""
+    path = Path(__file__).parents[2] / "shared" / "tools" / "score.py"
+    if not path.exists():
+        pytest.skip("the independent scorer is not beside this checkout")
+    spec = importlib.util.spec_from_file_location("score", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -72,6 +72,9 @@ _BOUGHT = pa.struct(
         ("department", pa.string()),
     ]
 )
+_REASON = pa.struct([("item_id", pa.string()), ("share", pa.float64()), ("title", pa.string())])
+_SIMILAR = pa.struct([("item_id", pa.string()), ("weight", pa.float64()), ("title", pa.string())])
+_SIMILARS = pa.list_(_SIMILAR)
 _RECOMMENDED = pa.struct(
     [
         ("item_id", pa.string()),
@@ -81,6 +84,7 @@ _RECOMMENDED = pa.struct(
         ("source", pa.string()),
         ("title", pa.string()),
         ("department", pa.string()),
+        ("because", pa.list_(_REASON)),
     ]
 )
 _BUYER = pa.struct([("user_id", pa.string()), ("rating", pa.float64()), ("last_at", TIME)])
@@ -209,12 +213,17 @@ def _recommended(
         lists.append(rng.choice(len(weights), n_listed, replace=False, p=weights / weights.sum()))
     lengths = np.array([len(listed) for listed in lists])
     rank = np.concatenate([np.arange(1, length + 1) for length in lengths])
+    listed = np.repeat(np.arange(n_users), lengths)
+    score = np.round(1.0 / (rank + 0.5), 6)
+    walk = np.where(listed == 1, 0.0, np.round(0.4 * score, 6))
     return {
-        "user": np.repeat(np.arange(n_users), lengths),
+        "user": listed,
         "item": np.concatenate(lists),
         "rank": rank,
-        "score": np.round(1.0 / (rank + 0.5), 6),
-        "source": np.where(np.repeat(np.arange(n_users), lengths) == 1, "popular", "als"),
+        "score": score,
+        "walk": walk,
+        "source": np.where(listed == 1, "popular", "als+walk"),
+        "because": np.where(listed == 1, -1, item[starts[listed]]),
     }
 
 
@@ -273,11 +282,27 @@ def _edges(graph: _Graph) -> pa.Table:
             "kind": ["bought"] * n_bought + ["recommended"] * n_recommended,
             "rank": pa.array([None] * n_bought + r["rank"].tolist(), pa.int32()),
             "score": pa.array([None] * n_bought + r["score"].tolist(), pa.float64()),
+            **{
+                name: pa.array([None] * n_bought + values, pa.float64())
+                for name, values in _parts(r).items()
+            },
             "rating": pa.array(b["rating"].tolist() + [None] * n_recommended, pa.float64()),
             "source": pa.array([None] * n_bought + r["source"].tolist(), pa.string()),
         }
     )
     return table.sort_by([(name, "ascending") for name in ("src", "kind", "rank", "dst")])
+
+
+def _parts(recommended: dict[str, np.ndarray]) -> dict[str, list[float | None]]:
+    """Return the parts of the scores; a row of the popular list has none of them."""
+    is_blend = (recommended["source"] == "als+walk").tolist()
+    walk, score = recommended["walk"], recommended["score"]
+    parts = {"als": np.round(score - walk, 6).tolist(), "walk": walk.tolist()}
+    blank: dict[str, list[float | None]] = {"repeat": [None] * len(walk)}
+    return {
+        name: [value if on else None for value, on in zip(values, is_blend, strict=True)]
+        for name, values in parts.items()
+    } | blank
 
 
 def _lists(
@@ -315,10 +340,20 @@ def _users(graph: _Graph, rank: np.ndarray, longest: int) -> pa.Table:
         *(graph.items[b["item"]], b["rating"], b["n_events"], b["last_at"]),
         *(graph.titles[b["item"]], graph.departments[b["item"]]),
     ]
-    parts = [[(source, score)] for source, score in zip(r["source"], r["score"], strict=True)]
+    named = _parts(r)
+    parts = [
+        [("als", als), ("walk", walk)] if als is not None else [(source, score)]
+        for als, walk, source, score in zip(
+            named["als"], named["walk"], r["source"], r["score"], strict=True
+        )
+    ]
+    because = [
+        [{"item_id": graph.items[j], "share": share, "title": graph.titles[j]}] if j >= 0 else []
+        for j, share in zip(r["because"].tolist(), r["walk"].tolist(), strict=True)
+    ]
     of_recommended = [
         *(graph.items[r["item"]], r["rank"], r["score"], parts, r["source"]),
-        *(graph.titles[r["item"]], graph.departments[r["item"]]),
+        *(graph.titles[r["item"]], graph.departments[r["item"]], because),
     ]
     bought, recommended = _struct(of_bought, _BOUGHT), _struct(of_recommended, _RECOMMENDED)
     return pa.table(
@@ -332,6 +367,15 @@ def _users(graph: _Graph, rank: np.ndarray, longest: int) -> pa.Table:
             "recommended": _lists(recommended, r["user"], _strongest_first(r), n_users, longest),
         }
     )
+
+
+def _similar(graph: _Graph, item: int) -> list[dict[str, Any]]:
+    """Return the next two items as similar ones; the last item has none."""
+    near = range(item + 1, min(item + 3, len(graph.items)))
+    return [
+        {"item_id": graph.items[j], "weight": 1.0 / (j - item), "title": graph.titles[j]}
+        for j in near
+    ]
 
 
 def _items(graph: _Graph, rank: np.ndarray, longest: int) -> pa.Table:
@@ -351,6 +395,7 @@ def _items(graph: _Graph, rank: np.ndarray, longest: int) -> pa.Table:
             "pagerank": rank[len(graph.users) :],
             "buyers": _lists(buyers, b["item"], _strongest_first(b), n_items, longest),
             "recommended_to": _lists(listed, r["item"], _strongest_first(r), n_items, longest),
+            "similar": pa.array([_similar(graph, item) for item in range(n_items)], _SIMILARS),
         }
     )
 
@@ -401,15 +446,17 @@ def _degrees_of(graph: _Graph) -> Degrees:
 
 def _metrics(k: int, n_users: int) -> Metrics:
     ranking = [
-        RankingMetrics("next_basket", "als", k, n_users, 0.212, 0.081, 0.31),
+        RankingMetrics("next_basket", "als+walk", k, n_users, 0.212, 0.081, 0.31),
+        RankingMetrics("next_basket", "als", k, n_users, 0.205, 0.078, 0.3),
         RankingMetrics("next_basket", "popular", k, n_users, 0.104, 0.032, 0.08),
         RankingMetrics("next_basket", "repeats", k, n_users, 0.268, 0.097, 0.55),
-        RankingMetrics("new_items", "als", k, n_users, 0.062, 0.028, 0.27),
+        RankingMetrics("new_items", "als+walk", k, n_users, 0.062, 0.028, 0.27),
+        RankingMetrics("new_items", "als", k, n_users, 0.058, 0.026, 0.26),
         RankingMetrics("new_items", "popular", k, n_users, 0.049, 0.021, 0.06),
     ]
     errors = [ErrorMetrics("als", 812, 0.431, 0.294), ErrorMetrics("constant", 812, 0.5, 0.5)]
     cut_at = datetime(2025, 12, 3, tzinfo=UTC)
-    return Metrics(cut_at=cut_at, test_days=28.0, ranking=ranking, errors=errors)
+    return Metrics(cut_at=cut_at, test_days=28.0, ranking=ranking, errors=errors, model="als+walk")
 
 
 def _manifest(

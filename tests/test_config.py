@@ -73,6 +73,13 @@ def test_value_out_of_range_names_setting_and_value(
     assert "\n" not in str(caught.value)
 
 
+def test_a_blend_of_nothing_is_refused() -> None:
+    assert load_settings(walk_weight=0).als_weight > 0
+    assert load_settings(als_weight=0).walk_weight > 0
+    with pytest.raises(ConfigError, match="both 0: nothing is left to score by"):
+        load_settings(als_weight=0, walk_weight=0)
+
+
 def test_unknown_variable_is_refused_with_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECGRAPH_N_FACTOR", "32")
     with pytest.raises(ConfigError, match="did you mean RECGRAPH_N_FACTORS"):

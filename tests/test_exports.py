@@ -197,10 +197,16 @@ def test_export_to_a_full_disk_keeps_the_old_one(generation: Path, tmp_path: Pat
     [
         (b"", "first line should be"),
         (b"a,b\r\n", "first line should be"),
-        (b"src,dst,kind,rank,score,rating,source\r\nu:1,i:1\r\n", "line 2"),
-        (b"src,dst,kind,rank,score,rating,source\r\nu:1,i:1,bought,x,,1.0,\r\n", "line 2"),
-        (b"src,dst,kind,rank,score,rating,source\r\n\xff,i:1,bought,,,1.0,\r\n", "is no export"),
-        (b'src,dst,kind,rank,score,rating,source\r\n"u:1,i:1', "is no export"),
+        (b"src,dst,kind,rank,score,als,walk,repeat,rating,source\r\nu:1,i:1\r\n", "line 2"),
+        (
+            b"src,dst,kind,rank,score,als,walk,repeat,rating,source\r\nu:1,i:1,bought,x,,,,,1.0,\r\n",
+            "line 2",
+        ),
+        (
+            b"src,dst,kind,rank,score,als,walk,repeat,rating,source\r\n\xff,i:1,bought,,,,,,1.0,\r\n",
+            "is no export",
+        ),
+        (b'src,dst,kind,rank,score,als,walk,repeat,rating,source\r\n"u:1,i:1', "is no export"),
     ],
 )
 def test_read_says_what_is_wrong_with_a_file(tmp_path: Path, content: bytes, reason: str) -> None:

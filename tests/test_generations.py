@@ -1,10 +1,12 @@
 """The folder of a generation: whole or not there, found again, pruned, and refused when broken."""
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow.dataset as pads
 import pytest
@@ -13,6 +15,8 @@ from recgraph import generations
 from recgraph.claims import claimed
 from recgraph.errors import GenerationError
 from recgraph.generations import (
+    Check,
+    Verdict,
     list_generations,
     new_id,
     open_new,
@@ -50,6 +54,18 @@ def test_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
     write_manifest(tmp_path / "copy", manifest)
     assert read_manifest(tmp_path / "copy") == manifest
     assert manifest.created_at.microsecond == 123456
+
+
+def test_older_manifest_without_later_metrics_is_read(tmp_path: Path) -> None:
+    path = write_sample_generation(tmp_path) / "generation.json"
+    text = json.loads(path.read_text())
+    known = ("task", "recommender", "k", "n_users", "ndcg", "recall", "coverage")
+    rows = [{name: row[name] for name in known} for row in text["metrics"]["ranking"]]
+    text["metrics"]["ranking"] = rows
+    path.write_text(json.dumps(text))
+    found = read_manifest(path.parent).metrics.ranking
+    assert [row.ndcg for row in found] == [row["ndcg"] for row in rows]
+    assert {(row.ndcg_low, row.map, row.novelty) for row in found} == {(None, None, None)}
 
 
 def test_open_new_gives_the_name_only_at_the_end(tmp_path: Path) -> None:
@@ -121,6 +137,25 @@ def test_resolve_refuses_what_is_no_id(tmp_path: Path, wrong: str) -> None:
         resolve(tmp_path / "x", wrong)
 
 
+def test_manifest_from_before_the_gate_is_readable(tmp_path: Path) -> None:
+    folder = write_sample_generation(tmp_path)
+    path = folder / "generation.json"
+    old = json.loads(path.read_bytes())
+    del old["verdict"], old["reason"], old["metrics"]["model"]
+    path.write_text(json.dumps(old))
+    manifest = read_manifest(folder)
+    assert (manifest.verdict, manifest.reason, manifest.metrics.model) == (None, None, "als")
+
+
+def test_manifest_with_a_verdict_comes_back(tmp_path: Path) -> None:
+    folder = write_sample_generation(tmp_path, status="rejected")
+    check = Check("ndcg", "new_items", 10, "popular", 0.041, 0.05, 0.0475, passed=False)
+    verdict = Verdict(False, ["worse"], [check], compared_with=IDS[0], notes=["a note"])
+    manifest = msgspec.structs.replace(read_manifest(folder), verdict=verdict)
+    write_manifest(folder, manifest)
+    assert read_manifest(folder) == manifest
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff", b'{"id": 5}'])
 def test_manifest_that_is_broken_says_what_to_do(tmp_path: Path, content: bytes) -> None:
     folder = write_sample_generation(tmp_path)
@@ -153,6 +188,18 @@ def test_prune_counts_only_complete_ones(tmp_path: Path) -> None:
     write_ids(tmp_path, IDS, rejected=(IDS[0], IDS[3], IDS[4]))
     assert prune(tmp_path, 1, current=None) == [IDS[1], IDS[0]]
     assert names(tmp_path) == IDS[2:]
+
+
+def test_prune_counts_the_rejected_apart_and_keeps_two(tmp_path: Path) -> None:
+    write_ids(tmp_path, IDS, rejected=(*IDS[1:4],))
+    assert prune(tmp_path, 3, current=None) == [IDS[1]]
+    assert names(tmp_path) == [IDS[0], *IDS[2:]]
+
+
+def test_prune_keeps_a_rejected_one_that_is_current(tmp_path: Path) -> None:
+    write_ids(tmp_path, IDS, rejected=(*IDS[:4],))
+    assert prune(tmp_path, 1, current=IDS[0]) == [IDS[4], IDS[1]]
+    assert names(tmp_path) == [IDS[0], *IDS[2:4]]
 
 
 def test_prune_of_a_current_one_that_is_elsewhere(tmp_path: Path) -> None:

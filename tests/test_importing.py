@@ -39,16 +39,19 @@ def test_what_cannot_be_imported_is_said_before_anything_starts(
 def test_tables_show_each_file_the_sum_and_the_reasons() -> None:
     reason = {"reason": "time_unparseable", "rows": 1200, "example": "'[bold]soon'"}
     file = {"path": "a.csv", "rows": 5000, "accepted": 3800, "rejected": 1200, "duplicates": 0}
-    other = file | {"path": "b.csv", "rejected": 0, "duplicates": 1200, "reasons": []}
+    file["conflicts"] = 0
+    other = file | {"path": "b.csv", "rejected": 0, "duplicates": 1200, "conflicts": 5}
+    other["reasons"] = []
     totals = {"rows": 10_000, "accepted": 7600, "rejected": 1200, "duplicates": 1200}
+    totals["conflicts"] = 5
     console = Console(width=100)
     with console.capture() as capture:
         console.print(render_import({"files": [file | {"reasons": [reason]}, other], **totals}))
     shown = capture.get().splitlines()
     for words in (
-        ["a.csv", "5,000", "3,800", "1,200", "0"],
-        ["b.csv", "5,000", "3,800", "0", "1,200"],
-        ["all", "10,000", "7,600", "1,200", "1,200"],
+        ["a.csv", "5,000", "3,800", "1,200", "0", "0"],
+        ["b.csv", "5,000", "3,800", "0", "1,200", "5"],
+        ["all", "10,000", "7,600", "1,200", "1,200", "5"],
         ["a.csv", "time_unparseable", "1,200", "'[bold]soon'"],
     ):
         assert any([cell.strip() for cell in line.split("│")[1:-1]] == words for line in shown)

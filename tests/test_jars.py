@@ -9,7 +9,7 @@ import pytest
 from recgraph import jars
 from recgraph.config import Settings, load_settings
 from recgraph.errors import ServiceError
-from recgraph.jars import JarSet, Pin, kafka_jars, kafka_set, spark_jars, spark_set
+from recgraph.jars import JarSet, Pin, benchmark_set, kafka_jars, kafka_set, spark_jars, spark_set
 from tests.conftest import java_problem, requires
 
 
@@ -29,7 +29,7 @@ def make_set(*pins: Pin, megabytes: int = 1) -> JarSet:
 
 
 def test_every_pin_says_why(settings: Settings) -> None:
-    for pin in (*spark_set(settings).pins, *kafka_set().pins):
+    for pin in (*spark_set(settings).pins, *kafka_set().pins, *benchmark_set().pins):
         assert len(pin.why) > 10
 
 
@@ -41,6 +41,12 @@ def test_spark_gets_no_jar_that_pyspark_has(settings: Settings) -> None:
 
 def test_spark_pins_take_no_dependencies_with_them(settings: Settings) -> None:
     assert not any(pin.transitive for pin in spark_set(settings).pins)
+
+
+def test_benchmarks_are_of_the_brokers_version() -> None:
+    (tools,) = benchmark_set().pins
+    assert not tools.transitive  # the broker's jars have what it needs
+    assert tools.version in {pin.version for pin in kafka_set().pins if pin.transitive}
 
 
 def test_graphframes_carrier_follows_the_setting(settings: Settings) -> None:

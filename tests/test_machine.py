@@ -1,8 +1,12 @@
 """Java, the MongoDB server, a browser: found, or an error that says what mends it."""
 
+import os
+import re
 import socket
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from recgraph import machine
@@ -93,3 +97,20 @@ def test_listening_server_takes_its_port() -> None:
 @pytest.mark.parametrize("address", ["", "localhost", "127.0.0.1:x", "127.0.0.1:99999", "[::1]:1"])
 def test_nobody_listens_at_what_is_no_address(address: str) -> None:
     assert not machine.is_listening(address)
+
+
+def test_a_process_is_found_after_the_clock_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not psutil.LINUX:
+        pytest.skip("only Linux dates processes by the clock of now")
+    started_at = machine.start_time(psutil.Process())
+    # What Linux says of the moment it came up moves with the clock: here, an hour back.
+    text = Path("/proc/stat").read_text()
+    up_at = int(re.search(r"btime (\d+)", text)[1])  # type: ignore[index]
+    (tmp_path / "stat").write_text(text.replace(f"btime {up_at}", f"btime {up_at - 3600}"))
+    (tmp_path / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert abs(psutil.Process().create_time() - time.time()) > 3000
+    assert machine.find_process(os.getpid(), started_at) is not None
+    assert machine.find_process(os.getpid(), started_at - 1) is None

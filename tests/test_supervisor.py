@@ -30,7 +30,7 @@ if first == "kill":
 if first == "hang":
     time.sleep(600)
 if first.startswith("error"):
-    sys.exit(first)
+    sys.exit(first.replace("\\\\n", "\\n").replace("\\\\t", "\\t"))
 if first.startswith("make"):
     generation = first.split()[1]
     (folder / generation).rename(folder / "data" / "generations" / generation)
@@ -174,6 +174,50 @@ def test_what_was_killed_or_failed_is_tried_again_from_there(
     ]
 
 
+def test_what_hangs_is_ended_in_time_and_tried_again(
+    thresholds: Settings, clock: Clock, plan: Plan, made: Manifest, tmp_path: Path
+) -> None:
+    limited = thresholds.model_copy(update={"train_timeout_minutes": 20.0})
+    program = plan("hang", f"make {FIRST}")
+    supervisor = Supervisor(limited, program=program, clock=clock)
+    hanging = poll_until(supervisor, lambda each: bool(diary(tmp_path))).process
+    assert hanging is not None
+    clock.now += 20 * 60 - 1
+    supervisor.poll(100)
+    assert hanging.is_alive  # slow is not stuck
+    clock.now += 1
+    training = poll_until(supervisor, lambda each: each.outcome == "failed")
+    assert not hanging.is_alive
+    assert "RECGRAPH_TRAIN_TIMEOUT_MINUTES" in (training.reason or "")
+    supervisor.poll(100)
+    assert len(diary(tmp_path)) == 1  # not before its time
+    clock.now += backoff_s(1)
+    training = poll_until(supervisor, lambda each: each.outcome == "published")
+    assert (training.tries, training.generation) == (2, FIRST)
+
+
+@pytest.mark.parametrize("step", [timedelta(days=-3), timedelta(days=3)])
+def test_a_step_of_the_clock_costs_no_training_and_makes_no_endless_ones(
+    thresholds: Settings, clock: Clock, plan: Plan, made: Manifest, tmp_path: Path, step: timedelta
+) -> None:
+    # The generation before was dated by a clock that was then set back, or forward.
+    before = datetime.now(UTC) - step
+    write_sample_generation(
+        thresholds.generations_dir,
+        generation_id=before.strftime("%Y%m%d-%H%M%S-ffff"),
+        created_at=before,
+    )
+    n_rows = made.counts.events + made.counts.duplicates + 100
+    supervisor = Supervisor(thresholds, program=plan(f"make {FIRST}"), clock=clock)
+    training = poll_until(supervisor, lambda each: each.outcome == "published", n_rows)
+    assert training.generation == FIRST
+    for _ in range(5):
+        clock.now += 60
+        supervisor.poll(n_rows - 100)
+    assert diary(tmp_path)[0] == "train --json"
+    assert len(diary(tmp_path)) == 3
+
+
 def test_a_publish_that_goes_on_failing_gives_way_to_a_new_training(
     thresholds: Settings, clock: Clock, plan: Plan, made: Manifest, tmp_path: Path
 ) -> None:
@@ -195,7 +239,9 @@ def test_a_rejected_generation_is_kept_and_not_published(
     supervisor = Supervisor(thresholds, program=plan(f"make {FIRST}"), clock=clock)
     training = poll_until(supervisor, lambda each: each.outcome != "running")
     assert (training.outcome, training.generation) == ("rejected", FIRST)
-    assert diary(tmp_path) == ["train --json"]
+    assert training.reason == "nDCG fell below the popularity baseline"
+    # A row of them must not fill the disk: older ones go, although nothing is published.
+    assert diary(tmp_path) == ["train --json", "generations prune --json"]
     assert not folder.exists()  # it is among the generations
     supervisor.poll(100)
     assert supervisor.n_waiting < 100
@@ -209,6 +255,15 @@ def test_a_training_that_says_nonsense_has_failed(
     training = poll_until(supervisor, lambda each: each.outcome != "running")
     assert training.outcome == "failed"
     assert training.reason
+
+
+def test_the_reason_of_a_crash_is_what_happened_not_where(
+    thresholds: Settings, clock: Clock, plan: Plan
+) -> None:
+    program = plan("error: out of memory\\n\\tat somewhere\\n\\t... 1 more")
+    supervisor = Supervisor(thresholds, program=program, clock=clock)
+    training = poll_until(supervisor, lambda each: each.outcome != "running")
+    assert training.reason == "error: out of memory"
 
 
 def test_a_program_that_cannot_be_started_has_failed(thresholds: Settings, clock: Clock) -> None:

@@ -58,6 +58,9 @@ def _item(item: ItemProfile) -> list[Child]:
         ]
         for row in item.buyers[:N_LISTED]
     ]
+    similar: list[list[Child]] = [
+        [vertex_link("item", row.item_id, name_of(row.title, row.item_id))] for row in item.similar
+    ]
     about = [text for text in (item.department, item.brand, item.category) if text]
     start = url("/network", vertex=vertex_id("item", item.item_id))
     return [
@@ -68,6 +71,7 @@ def _item(item: ItemProfile) -> list[Child]:
         _facts(item, "Buyers", "In lists"),
         *_listed("In the lists of", recommended, item.recommended_degree),
         *_listed("Bought by", buyers, item.bought_degree),
+        *_listed("Often bought by the same people", similar, len(similar)),
     ]
 
 

@@ -151,7 +151,7 @@ def _quality(metrics: Metrics) -> Child:
     held_out = f"the last {metrics.test_days:g} days, held back from training"
     if metrics.cut_at is not None:
         held_out += f" (from {moment(metrics.cut_at)})"
-    drawn = figure("ranking", ranking_figure(metrics.ranking), " ".join(sentences))
+    drawn = figure("ranking", ranking_figure(metrics), " ".join(sentences))
     return card(
         "Quality",
         html.Ul([html.Li(sentence) for sentence in sentences], className="verdicts"),
@@ -185,7 +185,9 @@ def _ranking_table(metrics: Metrics) -> Child:
 def _error_table(metrics: Metrics) -> Child:
     rows: list[list[Any]] = [
         [
-            {"als": "ALS", "constant": "Best constant"}.get(row.predictor, row.predictor),
+            {"als": "ALS", "biases": "Mean and biases", "constant": "Best constant"}.get(
+                row.predictor, row.predictor
+            ),
             f"{row.rmse:.4f}",
             f"{row.mae:.4f}",
             number(row.n_pairs),

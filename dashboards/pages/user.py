@@ -1,6 +1,6 @@
 """User: what somebody bought, what is recommended to them, and from which part of the model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, html
@@ -19,9 +19,9 @@ from dashboards.parts import (
     user_link,
     vertex_link,
 )
-from dashboards.text import SOURCES, ago, name_of, number
+from dashboards.text import SOURCES, ago, listed, name_of, number, source_name
 from recgraph.graph import vertex_id
-from recgraph.ports import Bought, Recommended, Store, UserProfile
+from recgraph.ports import Bought, Reason, Recommended, Store, UserProfile
 
 PATH = "/user"
 NAME = "User"
@@ -125,7 +125,10 @@ def _recommended(user: UserProfile) -> Child:
     best = max(row.score for row in user.recommended)
     rows = [_recommended_row(user.user_id, row, best) for row in user.recommended]
     heads = ["Rank", "Product", "Department", "Source", "Score", ""]
-    hint = "The list is ordered by score: unitless, not a probability."
+    hint = (
+        "The list is ordered by score: unitless, not a probability. A bar shows the parts that sum "
+        "to it."
+    )
     listed = table("Recommended to this user", heads, rows, n_texts=4)
     return card("Recommended", listed, hint=hint)
 
@@ -133,21 +136,37 @@ def _recommended(user: UserProfile) -> Child:
 def _recommended_row(user_id: str, row: Recommended, best: float) -> list[Child]:
     why = url("/network", vertex=vertex_id("user", user_id), why=vertex_id("item", row.item_id))
     name = name_of(row.title, row.item_id)
-    parts = " + ".join(f"{name} {value:.3f}" for name, value in row.parts.items())
-    width = f"{100 * max(row.score, 0) / best:.0f}%" if best > 0 else "0"
+    parts = " + ".join(f"{SOURCES.get(part, part)} {at:.3f}" for part, at in row.parts.items())
     score = html.Span(
-        [html.Span(className="bar", style={"width": width}), html.Span(f"{row.score:.3f}")],
-        className="score",
-        title=parts,
+        [_bar(row.parts, best), html.Span(f"{row.score:.3f}")], className="score", title=parts
     )
+    product: Child = vertex_link("item", row.item_id, name)
+    if row.because:
+        product = [product, _reasons(row.because)]
     return [
         number(row.rank),
-        vertex_link("item", row.item_id, name),
+        product,
         row.department or "",
-        html.Span(SOURCES.get(row.source, row.source), className="badge"),
+        html.Span(source_name(row.source), className="badge"),
         score,
         link(["Why?", html.Span(f" Paths to {name}", className="visually-hidden")], why),
     ]
+
+
+def _bar(parts: Mapping[str, float], best: float) -> Child:
+    """Return the parts side by side, as long as their share of the best score."""
+    widths = {part: 100 * max(value, 0) / best if best > 0 else 0 for part, value in parts.items()}
+    segments: list[Child] = [
+        html.Span(className=f"part {part}", style={"flexGrow": f"{width:.1f}"})
+        for part, width in widths.items()
+    ]
+    return html.Span(segments, className="bar", style={"width": f"{sum(widths.values()):.0f}%"})
+
+
+def _reasons(because: Sequence[Reason]) -> Child:
+    """Return the purchases that led to a row, the strongest first."""
+    names = listed([name_of(reason.title, reason.item_id) for reason in because])
+    return html.Div(f"because of {names}", className="hint because")
 
 
 def _bought(user: UserProfile) -> Child:

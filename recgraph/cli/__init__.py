@@ -10,6 +10,7 @@ from recgraph.cli import (  # noqa: F401
     catalogue,
     demo,
     doctor,
+    evaluate,
     events,
     export,
     generations,

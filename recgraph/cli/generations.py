@@ -25,6 +25,10 @@ generations_app = typer.Typer(no_args_is_help=True, help="What each training mad
 app.add_typer(generations_app, name="generations", rich_help_panel="Generations")
 
 GenerationId = Annotated[str, typer.Argument(help="As `recgraph generations list` shows it.")]
+EvenIfRejected = Annotated[
+    bool,
+    typer.Option("--even-if-rejected", "--force", help="Even one that the quality gate refused."),
+]
 
 
 @contextmanager
@@ -42,6 +46,7 @@ def publish(
     generation: Annotated[
         str | None, typer.Argument(help="Generation; unset, the newest complete one.")
     ] = None,
+    even_if_rejected: EvenIfRejected = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy a generation to MongoDB and make it current: what the dashboard shows.
@@ -51,17 +56,36 @@ def publish(
     """
     settings = load_settings()
     folder = generations.resolve(settings.generations_dir, generation)
-    done = run_publish(settings, folder)
+    if generation is None:
+        _say_what_is_passed_over(settings, folder.name)
+    done = run_publish(settings, folder, even_if_rejected=even_if_rejected)
     report(msgspec.structs.asdict(done), as_json=as_json, render=_render_publication)
 
 
-def run_publish(settings: Settings, folder: Path) -> "Publication":
+def _say_what_is_passed_over(settings: Settings, chosen: str) -> None:
+    """Say on standard error which newer generation is not published, and why."""
+    newest = generations.list_generations(settings.generations_dir)[0]
+    if newest.id > chosen:
+        err.print(f"{newest.id} was rejected: {newest.reason}. Publishing {chosen}.")
+
+
+def run_publish(
+    settings: Settings, folder: Path, *, even_if_rejected: bool = False
+) -> "Publication":
     """Return what publishing a generation's folder did, with a bar on standard error."""
+    from recgraph.services.embedded import ensure_mongo
     from recgraph.services.publish import publish
 
     generations.read_manifest(folder)  # a wrong folder needs no server to be wrong
     with opened_store(settings) as store, bar("publishing") as on_progress:
-        return publish(store, folder, keep=settings.keep_generations, on_progress=on_progress)
+        return publish(
+            store,
+            folder,
+            keep=settings.keep_generations,
+            on_progress=on_progress,
+            revive=lambda: ensure_mongo(settings, err.print),
+            even_if_rejected=even_if_rejected,
+        )
 
 
 def _render_publication(summary: Mapping[str, Any]) -> Table:
@@ -93,6 +117,7 @@ def _entry(
         "id": generation_id,
         "created_at": manifest.created_at,
         "status": manifest.status,
+        "reason": manifest.reason,
         "on_disk": on_disk is not None,
         "in_store": published is not None,
         "is_current": published is not None and published.is_current,
@@ -160,10 +185,29 @@ def _manifest(settings: Settings, generation_id: str) -> Manifest:
 
 
 @generations_app.command()
-def activate(generation: GenerationId, as_json: AsJson = False) -> None:
+def diff(before: GenerationId, after: GenerationId, as_json: AsJson = False) -> None:
+    """Say what changed from one generation to another: lists, products, settings, figures.
+
+    Both must be on disk. A user's two lists are compared by Jaccard (common items / all of both)
+    and by rank-biased overlap, in which the first places count most: 1 is the same list, 0 has
+    nothing in common.
+    """
+    from recgraph.cli.differences import render
+    from recgraph.diff import compare
+
+    root = load_settings().generations_dir
+    difference = compare(*(generations.resolve(root, each) for each in (before, after)))
+    report(msgspec.structs.asdict(difference), as_json=as_json, render=lambda _: render(difference))
+
+
+@generations_app.command()
+def activate(
+    generation: GenerationId, even_if_rejected: EvenIfRejected = False, as_json: AsJson = False
+) -> None:
     """Make a generation current: a roll-back, or forward again.
 
-    It is published first if the store does not hold all of it.
+    It is published first if the store does not hold all of it. One that the quality gate refused
+    is refused here, too.
     """
     from recgraph.services.publish import activate
 
@@ -175,6 +219,7 @@ def activate(generation: GenerationId, as_json: AsJson = False) -> None:
             generation,
             keep=settings.keep_generations,
             on_progress=on_progress,
+            even_if_rejected=even_if_rejected,
         )
     report(msgspec.structs.asdict(done), as_json=as_json, render=_render_publication)
 

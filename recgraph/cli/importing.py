@@ -23,13 +23,14 @@ from recgraph.cli.columns import (
     UserColumn,
     column_names,
 )
+from recgraph.cli.ingest import progress_writer
 from recgraph.config import Settings, load_settings
 from recgraph.stages import Stages
 
 if TYPE_CHECKING:
     from recgraph.sources import SourceFile
 
-_COUNTS = ("rows", "accepted", "rejected", "duplicates")
+_COUNTS = ("rows", "accepted", "rejected", "duplicates", "conflicts")
 
 
 @app.command("import", rich_help_panel="Events")
@@ -52,8 +53,9 @@ def import_files(
 
     For history of any size; what happens from now on comes by `recgraph ingest`. All files are
     read through before anything is written, and each is taken in whole or not at all. A row that
-    is no valid sale is kept with its reason. Importing a file twice changes nothing, and neither
-    does importing what was replayed: a row has the same event id on both roads.
+    is no valid sale is kept with its reason, in the table of rejected messages only: no topic is
+    told. Importing a file twice changes nothing, and neither does importing what was replayed: a
+    row has the same event id on both roads.
 
       recgraph import 2023.csv 2024.csv.gz --user-column customer --time-format '%d.%m.%Y'
 
@@ -87,6 +89,8 @@ def _import(settings: Settings, files: "list[SourceFile]", stages: Stages) -> di
     with jobs.open_spark(settings, stages) as spark:
         imported = [importing.import_file(spark, settings, file, stages) for file in files]
         progress = ingesting.read_progress(spark, jobs.tables_of(settings))
+    with progress_writer(settings) as tell_dashboard:
+        tell_dashboard(progress)
     return {
         "files": [msgspec.to_builtins(each) for each in imported],
         **{name: sum(getattr(each, name) for each in imported) for name in _COUNTS},

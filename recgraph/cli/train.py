@@ -1,26 +1,38 @@
 """`recgraph train`: the event table -> one generation."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from recgraph.cli.base import AsJson, app, err, report
 from recgraph.config import load_settings
+from recgraph.generations import RankingMetrics
 from recgraph.stages import Stages
 
 _TASKS = {"next_basket": "next basket", "new_items": "new items"}
 
 
 @app.command(rich_help_panel="Model")
-def train(as_json: AsJson = False) -> None:
-    """Train on all events taken in so far; write one complete generation.
+def train(
+    against: Annotated[
+        str | None,
+        typer.Option(help="Generation to keep up with; unset, the newest complete one."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train on all events taken in so far; write one generation.
 
-    The last weeks are held back first, to measure the model against the popular list and the
+    The last weeks are held back first, to measure the model against the popular lists and the
     user's own repeats; then it is trained on everything. Settings such as RECGRAPH_N_FACTORS,
-    RECGRAPH_K or RECGRAPH_FEEDBACK=explicit change what is made.
+    RECGRAPH_K or RECGRAPH_FEEDBACK=explicit change what is made; --json has every metric.
+
+    A model that does worse than the popular lists, or than the settings of the generation before,
+    makes a rejected generation: it is kept to be looked at, and not published. RECGRAPH_GATE_MARGIN
+    says how much worse it may be.
     """
     from recgraph import jobs
     from recgraph.jobs import training
@@ -29,13 +41,14 @@ def train(as_json: AsJson = False) -> None:
     training.require_events(settings)
     stages = Stages(err.print)
     with jobs.open_spark(settings, stages) as spark:
-        manifest = training.train(spark, settings, stages)
+        manifest = training.train(spark, settings, stages, current=against)
     report(training.training_summary(manifest), as_json=as_json, render=render_training)
 
 
 def render_training(summary: Mapping[str, Any]) -> RenderableType:
     """The tables that a person reads after a training."""
-    return Group(_counts(summary), _ranking(summary), _errors(summary), _seconds(summary))
+    parts = (_counts, _ranking, _errors, _verdict, _seconds)
+    return Group(*(part(summary) for part in parts))
 
 
 def _counts(summary: Mapping[str, Any]) -> RenderableType:
@@ -57,18 +70,26 @@ def _ranking(summary: Mapping[str, Any]) -> RenderableType:
     table = Table(title=f"lists of {k}, {days}", title_justify="left")
     for name in ("task", "recommender"):
         table.add_column(name)
-    for name in (f"nDCG@{k}", f"recall@{k}", "coverage", "users"):
+    for name in (f"nDCG@{k}", "95 % interval", f"recall@{k}", "coverage", "users"):
         table.add_column(name, justify="right")
     for row in metrics.ranking:
-        style = "bold" if row.recommender == "als" else None
+        style = "bold" if row.recommender == metrics.model else None
         numbers = (
             f"{row.ndcg:.4f}",
+            _interval(row),
             f"{row.recall:.4f}",
             f"{row.coverage:.2%}",
             f"{row.n_users:,}",
         )
         table.add_row(_TASKS[row.task], row.recommender, *numbers, style=style)
     return table
+
+
+def _interval(row: RankingMetrics) -> str:
+    """The interval of nDCG; an older manifest has none."""
+    if row.ndcg_low is None or row.ndcg_high is None:
+        return ""
+    return f"{row.ndcg_low:.4f} to {row.ndcg_high:.4f}"
 
 
 def _errors(summary: Mapping[str, Any]) -> RenderableType:
@@ -80,6 +101,17 @@ def _errors(summary: Mapping[str, Any]) -> RenderableType:
     for row in summary["metrics"].errors:
         table.add_row(row.predictor, f"{row.rmse:.4f}", f"{row.mae:.4f}", f"{row.n_pairs:,}")
     return table
+
+
+def _verdict(summary: Mapping[str, Any]) -> RenderableType:
+    """The line that says whether the generation may be published."""
+    verdict = summary["verdict"]
+    if not verdict.passed:
+        publish = f"Even so: recgraph publish {summary['generation']} --even-if-rejected"
+        return Text(f"rejected: {summary['reason']}. {publish}", style="bold red")
+    against = ", ".join(check.against for check in verdict.checks)
+    passed = f"passed: not worse than {against}" if against else "passed"
+    return Text("; ".join([passed, *verdict.notes]), style="green")
 
 
 def _seconds(summary: Mapping[str, Any]) -> RenderableType:

@@ -30,6 +30,8 @@ class Imported(msgspec.Struct, frozen=True):
     rejected: int
     duplicates: int
     """Events that the table had already, or that stood earlier in the file."""
+    conflicts: int
+    """Those of the duplicates whose content differs from the first."""
     reasons: list[RejectedFor]
 
 
@@ -57,7 +59,9 @@ def import_file(
         written = spark_events.write_batch(new, 0, tables=tables, app_id=secrets.token_hex(8))
     n_rejected = sum(each.rows for each in reasons)
     n_duplicates = n_rows - n_rejected - written.accepted
-    return Imported(str(file.path), n_rows, written.accepted, n_rejected, n_duplicates, reasons)
+    n_conflicts = _count_conflicts(spark, parsed, file, tables) if n_duplicates else 0
+    counts = (n_rows, written.accepted, n_rejected, n_duplicates, n_conflicts)
+    return Imported(str(file.path), *counts, reasons)
 
 
 def _check_unchanged(file: SourceFile, n_rows: int) -> None:
@@ -73,3 +77,11 @@ def _rows_to_write(
     known = spark_events.read_events(spark, tables), spark_events.read_rejected(spark, tables)
     has_ids = file.columns.event_id is not None
     return spark_importing.rows_to_write(parsed, *known, has_event_ids=has_ids)
+
+
+def _count_conflicts(
+    spark: SparkSession, parsed: DataFrame, file: SourceFile, tables: Tables
+) -> int:
+    if file.columns.event_id is None:  # an id made from a row has no other content
+        return 0
+    return spark_importing.count_conflicts(parsed, spark_events.read_events(spark, tables))

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import secrets
 import threading
 import time
@@ -18,6 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from recgraph import events
+from recgraph.checkpoint import require_readable
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.errors import ServiceError
@@ -35,7 +37,17 @@ OnPoll = Callable[[Progress, dict[str, int]], None]
 _APP_ID = "recgraph-app-id"
 _EARLIEST = -2
 """How Spark spells the first offset that a partition still has."""
+_LARGE_FETCHES = {
+    "kafka.max.poll.records": "5000",
+    "kafka.max.partition.fetch.bytes": str(4 * 1024 * 1024),
+    "kafka.receive.buffer.bytes": str(1024 * 1024),
+}
+"""Kafka's defaults are for few messages at a time; with these a message costs half as much."""
+_CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Error|Exception): .+)$", re.MULTILINE)
 _POLL_S = 0.5
+_COUNT_EVERY_S = 10.0
+"""The tables are counted after the first batch, which may be one that is run again, and then this
+often, for `recgraph import` fills them, too; in between, batches are added up."""
 _FINISH_S = 8.0
 """A batch that takes longer than this to end when it should stop is broken off."""
 
@@ -102,24 +114,29 @@ def ingest(
     checkpoint = settings.data_dir / "checkpoints" / settings.topic / topic_id
     rules = events.rules_from_settings(settings)
     progress = read_progress(spark, tables)
+    count_at_s = 0.0
 
     def handle(messages: DataFrame, batch_id: int) -> None:
-        parsed = spark_events.parse_messages(messages, rules, {settings.topic: topic_id}).persist()
-        try:
-            batch = spark_events.write_batch(parsed, batch_id, tables=tables, app_id=app_id)
+        parsed = spark_events.parse_messages(messages, rules, topic_id)
+        with spark_events.computed_once(parsed) as rows:
+            batch = spark_events.write_batch(rows, batch_id, tables=tables, app_id=app_id)
             if batch.rejected and rejected_topic is not None:
                 send_rejected(
-                    parsed, rejected_topic, bootstrap=bootstrap, source_topic=settings.topic
+                    rows, rejected_topic, bootstrap=bootstrap, source_topic=settings.topic
                 )
-        finally:
-            parsed.unpersist()
         if batch_id % settings.compact_every_batches == settings.compact_every_batches - 1:
             spark_events.compact(spark, tables)
-        nonlocal progress
-        progress = _advance(progress, batch, spark, tables)
+        nonlocal progress, count_at_s
+        if time.monotonic() < count_at_s:
+            counts = progress.accepted + batch.accepted, progress.rejected + batch.n_rejected
+        else:
+            counts = _count_tables(spark, tables)
+            count_at_s = time.monotonic() + _COUNT_EVERY_S
+        progress = _advance(progress, batch, *counts)
         on_progress(batch, progress)
 
     with _only_one(settings), _explained():
+        require_readable(checkpoint)
         offsets = _starting_offsets(spark, tables, checkpoint, partitions)
         app_id = _app_id(checkpoint)
         messages = _read_topic(spark, settings, bootstrap, offsets)
@@ -166,15 +183,23 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except StreamingQueryException as error:
-        cause = str(error).splitlines()[0]
+        cause = _innermost_cause(str(error))
         advice = "Nothing is lost; start it again to go on."
-        if "failOnDataLoss" in str(error):
+        if "No space left" in cause:
+            advice = "Nothing is lost; make space, then start it again to go on."
+        elif "failOnDataLoss" in str(error):
             advice = (
                 "The broker no longer has messages that were not read yet. To go on with those it "
                 "has, set RECGRAPH_ACCEPT_LOSS=true for one start."
             )
-        message = f"ingest stopped: {cause} {advice}"
+        message = f"ingest stopped: {cause.rstrip('.')}. {advice}"
         raise ServiceError(message) from error
+
+
+def _innermost_cause(text: str) -> str:
+    """The line of a trace that says what happened; all others say where."""
+    causes = _CAUSE.findall(text)
+    return causes[-1] if causes else text.splitlines()[0]
 
 
 def _read_topic(spark: SparkSession, settings: Settings, bootstrap: str, offsets: str) -> DataFrame:
@@ -185,6 +210,7 @@ def _read_topic(spark: SparkSession, settings: Settings, bootstrap: str, offsets
         "startingOffsets": offsets,
         "failOnDataLoss": str(not settings.accept_loss).lower(),
         "maxOffsetsPerTrigger": str(settings.max_events_per_batch),
+        **_LARGE_FETCHES,
     }
     return spark.readStream.format("kafka").options(**options).load()
 
@@ -246,29 +272,19 @@ def read_progress(spark: SparkSession, tables: Tables) -> Progress:
     last = accepted.agg(F.max(C.OCCURRED_AT).alias("last")).first()
     assert last is not None  # an aggregate without groups has one row
     return Progress(
-        accepted=accepted.count(),
-        rejected=spark_events.read_rejected(spark, tables).count(),
+        *_count_tables(spark, tables),
         last_occurred_at=last["last"].replace(tzinfo=UTC) if last["last"] else None,
         updated_at=datetime.now(UTC),
     )
 
 
-def _advance(
-    progress: Progress, batch: BatchCounts, spark: SparkSession, tables: Tables
-) -> Progress:
-    """The progress after a batch.
+def _count_tables(spark: SparkSession, tables: Tables) -> tuple[int, int]:
+    """How many events and rejected messages the tables have."""
+    n_accepted = spark_events.read_events(spark, tables).count()
+    return n_accepted, spark_events.read_rejected(spark, tables).count()
 
-    The counts are asked of the tables, whose metadata knows them: adding up batches would count
-    one twice that is run again. The time is carried along, for finding it reads the whole table.
-    """
+
+def _advance(progress: Progress, batch: BatchCounts, n_accepted: int, n_rejected: int) -> Progress:
+    """The progress after a batch; when the last event occurred is carried along, not read."""
     times = [time for time in (progress.last_occurred_at, batch.last_occurred_at) if time]
-    return Progress(
-        accepted=spark_events.read_events(spark, tables).count(),
-        rejected=(
-            spark_events.read_rejected(spark, tables).count()
-            if batch.rejected
-            else progress.rejected
-        ),
-        last_occurred_at=max(times, default=None),
-        updated_at=datetime.now(UTC),
-    )
+    return Progress(n_accepted, n_rejected, max(times, default=None), datetime.now(UTC))

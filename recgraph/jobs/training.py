@@ -1,4 +1,4 @@
-"""The job of training: event table -> one complete generation on disk."""
+"""The job of training: event table -> one generation on disk, complete or rejected."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,33 +7,32 @@ from typing import Any, NamedTuple
 import numpy as np
 import structlog
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from scipy import sparse
 
 from recgraph import generations
-from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.errors import NoInteractionsError
-from recgraph.generations import Counts, Manifest, Metrics
-from recgraph.jobs import tables_of
+from recgraph.generations import Counts, Manifest
+from recgraph.jobs import gating, tables_of
+from recgraph.spark import blend, recommend
 from recgraph.spark import events as spark_events
 from recgraph.spark import graph as spark_graph
-from recgraph.spark import recommend
 from recgraph.spark.interactions import (
     EventCounts,
     count_events,
     distinct_events,
-    drop_rare,
-    interactions_from_events,
-    weighing_from_settings,
+    training_interactions,
 )
-from recgraph.spark.model import Factors, Indexed, fit_als, index_interactions
+from recgraph.spark.model import fit_als, index_interactions
 from recgraph.spark.scratch import materialize
-from recgraph.split import cut_time
 from recgraph.stages import Stages
 
 _TRAINING_SETTINGS = (
-    "kind_weights", "half_life_days", "n_factors", "n_iterations", "regularization", "alpha",
-    "seed", "min_user_items", "min_item_users", "test_days", "k", "exclude_seen",
+    "engine", "kind_weights", "half_life_days", "n_factors", "n_iterations", "regularization",
+    "local_regularization", "alpha",
+    "als_weight", "walk_weight", "walk_neighbours", "walk_exponent", "walk_half_life_days",
+    "repeat_weight", "repeat_half_life_days", "seed", "min_user_items", "min_item_users",
+    "test_days", "k", "exclude_seen",
 )  # fmt: skip
 
 
@@ -52,8 +51,7 @@ class Source(NamedTuple):
 class Trained(NamedTuple):
     """A model of all interactions, and the lists it gives."""
 
-    indexed: Indexed
-    factors: Factors
+    model: blend.Model
     lists: DataFrame
 
 
@@ -73,41 +71,57 @@ def require_events(settings: Settings) -> None:
         raise NoInteractionsError(message)
 
 
-def train(spark: SparkSession, settings: Settings, stages: Stages) -> Manifest:
-    """One complete generation on disk, from all events that are in the event table now.
+def train(
+    spark: SparkSession, settings: Settings, stages: Stages, *, current: str | None = None
+) -> Manifest:
+    """One generation on disk, complete or rejected, from all events in the event table now.
+
+    Parameters
+    ----------
+    current
+        The generation that it must keep up with; None, the newest complete one on disk.
 
     Raises
     ------
     NoInteractionsError
         There are no events, or none is left to train on.
+    GenerationError
+        ``current`` is not on disk.
     """
     require_events(settings)
+    before = gating.current_manifest(settings, current)
     generation_id = generations.new_id()
     with structlog.contextvars.bound_contextvars(generation=generation_id):
         with stages("read", "reading events"):
             source = _read_source(spark, settings)
-        with stages("evaluate", "training the evaluation model"):
-            measured = _evaluate(source.events, settings)
+        judged = gating.judge(source.events, settings, before, stages)
         trained = _fit(source.events, settings, stages)
         with stages("graph", "building the graph"):
             catalogue = _read_catalogue(spark, settings)
-            graph = spark_graph.build_graph(trained.indexed, trained.lists, catalogue)
+            model = trained.model
+            graph = spark_graph.build_graph(
+                model.indexed, trained.lists, catalogue, model.neighbours
+            )
         with generations.open_new(settings.generations_dir, generation_id) as folder:
             with stages("write", "writing the generation"):
-                _write_frames(folder, graph, trained.factors, settings)
+                _write_frames(folder, graph, settings)
+                _write_model(folder, trained.model)
             manifest = Manifest(
                 id=generation_id,
                 created_at=datetime.now(UTC),
-                status="complete",
+                status="complete" if judged.verdict.passed else "rejected",
                 feedback=settings.feedback,
                 settings={name: getattr(settings, name) for name in _TRAINING_SETTINGS},
                 seen=source.seen,
                 events_version=source.version,
                 counts=_counts(source.counts, trained, graph),
-                metrics=measured,
+                metrics=judged.metrics,
                 degrees=spark_graph.degrees_of_items(graph),
                 departments=spark_graph.departments_recommended(graph),
+                coefficients=_coefficients(trained.model, settings),
                 seconds=stages.seconds,
+                reason="; ".join(judged.verdict.reasons) or None,
+                verdict=judged.verdict,
             )
             generations.write_manifest(folder, manifest)
     return manifest
@@ -125,51 +139,18 @@ def _read_source(spark: SparkSession, settings: Settings) -> Source:
 def _fit(found: DataFrame, settings: Settings, stages: Stages) -> Trained:
     """The model of all events, and its lists."""
     with stages("interactions", "counting who bought what"):
-        indexed = index_interactions(_interactions(found, settings))
+        indexed = index_interactions(training_interactions(found, settings))
     with stages("fit", f"fitting ALS to {indexed.n_interactions:,} interactions"):
         factors = fit_als(indexed, settings)
+    with stages("walk", f"walking between {indexed.n_items:,} products"):
+        model = blend.blended(indexed, factors, settings)
     with stages("recommend", f"choosing the top {settings.k} for {indexed.n_users:,} users"):
-        lists = recommend.recommend_top_k(factors, indexed, settings)
-    return Trained(indexed, factors, lists)
-
-
-def _interactions(found: DataFrame, settings: Settings) -> DataFrame:
-    return drop_rare(
-        interactions_from_events(found, weighing_from_settings(settings)),
-        min_user_items=settings.min_user_items,
-        min_item_users=settings.min_item_users,
-    )
-
-
-def _evaluate(found: DataFrame, settings: Settings) -> Metrics:
-    """What a model trained on events before the cut does on those after it."""
-    span = found.agg(
-        F.min(C.OCCURRED_AT).alias("first"), F.max(C.OCCURRED_AT).alias("last")
-    ).first()
-    assert span is not None  # an aggregate without groups has one row
-    cut_at = (
-        cut_time(span["first"], span["last"], test_days=settings.test_days)
-        if span["last"]
-        else None
-    )
-    if cut_at is None:
-        return Metrics(None, 0.0, [], [], "all events share one moment: nothing can be held back")
-    test_days = (span["last"] - cut_at).total_seconds() / 86_400
-    is_test = F.col(C.OCCURRED_AT) >= F.lit(cut_at)
-    cut_at = cut_at.replace(tzinfo=UTC)
-    try:
-        indexed = index_interactions(_interactions(found.where(~is_test), settings))
-    except NoInteractionsError:
-        return Metrics(cut_at, test_days, [], [], "no interaction is left before the test period")
-    factors = fit_als(indexed, settings)
-    test = interactions_from_events(found.where(is_test), weighing_from_settings(settings))
-    ranking, errors = recommend.evaluate(factors, indexed, test, settings)
-    note = None if ranking else "no user of the test period bought anything known before it"
-    return Metrics(cut_at, test_days, ranking, errors, note)
+        lists = recommend.recommend_top_k(model, settings)
+    return Trained(model, lists)
 
 
 def _counts(counted: EventCounts, trained: Trained, graph: spark_graph.Graph) -> Counts:
-    indexed = trained.indexed
+    indexed = trained.model.indexed
     return Counts(
         events=counted.events,
         duplicates=counted.duplicates,
@@ -189,25 +170,40 @@ def _read_catalogue(spark: SparkSession, settings: Settings) -> DataFrame | None
     return spark.read.parquet(str(path)) if path.exists() else None
 
 
-def _write_frames(
-    folder: Path, graph: spark_graph.Graph, factors: Factors, settings: Settings
-) -> None:
+def _write_frames(folder: Path, graph: spark_graph.Graph, settings: Settings) -> None:
     frames: dict[str, DataFrame] = {
         generations.VERTICES: spark_graph.external_vertices(graph),
         generations.EDGES: spark_graph.external_edges(graph),
         generations.USERS: spark_graph.user_profiles(graph, max_neighbours=settings.max_neighbours),
         generations.ITEMS: spark_graph.item_profiles(graph, max_neighbours=settings.max_neighbours),
-        generations.USER_FACTORS: factors.users,
     }
     for name, frame in frames.items():
         frame.write.parquet(str(folder / name))
-    np.save(folder / generations.ITEM_FACTORS, factors.items)
+
+
+def _write_model(folder: Path, model: blend.Model) -> None:
+    """What scores are made from, so that others can make them again."""
+    model.factors.users.write.parquet(str(folder / generations.USER_FACTORS))
+    np.save(folder / generations.ITEM_FACTORS, model.factors.items)
+    if model.side.items.neighbours is not None:
+        path = folder / generations.ITEM_NEIGHBOURS
+        sparse.save_npz(path, model.side.items.neighbours, compressed=False)
+        np.save(folder / generations.ITEM_SUMS, model.side.item_sums)
+
+
+def _coefficients(model: blend.Model, settings: Settings) -> dict[str, float]:
+    """What each part of a published score is multiplied by; parts that are off are left out."""
+    counts = blend.of_lists(model.side.coefficients, exclude_seen=settings.exclude_seen)
+    return {name: value for name, value in counts._asdict().items() if value}
 
 
 def training_summary(manifest: Manifest) -> dict[str, Any]:
     """What `recgraph train --json` says of a generation."""
     return {
         "generation": manifest.id,
+        "status": manifest.status,
+        "reason": manifest.reason,
+        "verdict": manifest.verdict,
         "feedback": manifest.feedback,
         **{name: getattr(manifest.counts, name) for name in manifest.counts.__struct_fields__},
         "metrics": manifest.metrics,

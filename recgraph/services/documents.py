@@ -35,7 +35,7 @@ RANK_TYPE = np.dtype("<u4")
 _BATCH = 500
 """Documents a batch: a profile of a thousand neighbours takes 400 kB of memory on its way."""
 _LONGEST_WORD = 40
-_LISTS = (C.BUYERS, C.RECOMMENDED_TO)
+_LISTS = (C.BUYERS, C.RECOMMENDED_TO, C.SIMILAR)
 
 
 def _batches(folder: Path, columns: Sequence[str] | None = None) -> Iterator[list[Document]]:
@@ -93,7 +93,8 @@ def item_batches(folder: Path, ranks: pd.DataFrame) -> Iterator[list[Document]]:
 
 def neighbour_batches(folder: Path) -> Iterator[list[Document]]:
     """Give the lists of all items."""
-    for batch in _batches(folder, [C.ITEM_ID, *_LISTS]):
+    known = pads.dataset(folder).schema.names  # an older generation has no similar items
+    for batch in _batches(folder, [C.ITEM_ID, *(name for name in _LISTS if name in known)]):
         yield [{"_id": item.pop(C.ITEM_ID), **item} for item in batch]
 
 

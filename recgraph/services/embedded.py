@@ -42,6 +42,9 @@ listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={data}
 # A topic is made on purpose, with its partitions; a misspelt one is an error.
 auto.create.topics.enable=false
+# A message of 10 MiB is taken: what is too large for a sale, ingest says, and keeps it.
+message.max.bytes=10485760
+replica.fetch.max.bytes=10485760
 # Kept by size, not by age: replayed events may carry old timestamps.
 log.retention.ms=-1
 log.retention.bytes=2147483648

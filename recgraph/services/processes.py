@@ -18,7 +18,7 @@ import msgspec
 import psutil
 
 from recgraph.errors import ServiceError
-from recgraph.machine import end_process, find_process, is_free_port
+from recgraph.machine import end_process, find_process, is_free_port, start_time
 
 Notify = Callable[[str], None]
 """Called with a line that tells a person what is being started."""
@@ -118,7 +118,7 @@ def _start(service: Service, notify: Notify) -> psutil.Process:
     notify(f"starting the {service.title} on 127.0.0.1:{ports[0]}")
     pid = _spawn(command, service.log)
     process = psutil.Process(pid)
-    state = _State(pid, process.create_time(), ports)
+    state = _State(pid, start_time(process), ports)
     _write_state(service, state)
     return process
 

@@ -2,22 +2,26 @@
 
 New collections are filled from a stream of Parquet batches, indexed and counted; then the pointer
 moves; then old generations go. Documents have deterministic ids, so that publishing again changes
-nothing and fills in what a server that was killed has lost. A rejected generation is refused.
+nothing and fills in what a server that was killed has lost: so a server that goes away meanwhile
+is waited for, and what is missing is done again. A rejected generation is refused.
 """
 
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import structlog
+import tenacity
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
 from recgraph import generations
 from recgraph.columns import Columns as C
-from recgraph.errors import GenerationError, StoreError
+from recgraph.errors import GenerationError, StoreError, StoreUnavailable
 from recgraph.generations import Manifest, read_manifest, resolve
 from recgraph.services.connection import Document
 from recgraph.services.documents import (
@@ -37,9 +41,16 @@ from recgraph.services.documents import (
 )
 from recgraph.services.mongo import POINTER_CACHE_S, MongoStore, Pointer
 
+log = structlog.get_logger()
+
 OnProgress = Callable[[int, int], None]
 """Called with the documents done and all there are."""
+Revive = Callable[[], object]
+"""Called when the server does not answer, before it is asked again: may start it."""
 
+PATIENCE_S = 300.0
+"""A server that goes away while a generation is published is waited for so long."""
+_LONGEST_WAIT_S = 10.0
 _DUPLICATE_KEY = 11000
 _OF_A_GENERATION = re.compile(r"(?:users|items|neighbours|words)_(\d{8}-\d{6}-[0-9a-f]{4})")
 
@@ -74,18 +85,52 @@ def publish(
     *,
     keep: int,
     on_progress: OnProgress = lambda done, total: None,
+    revive: Revive = lambda: None,
+    patience_s: float = PATIENCE_S,
+    even_if_rejected: bool = False,
 ) -> Publication:
     """Make a generation current; return what that took.
+
+    Parameters
+    ----------
+    even_if_rejected
+        Publish one that the quality gate refused, too.
+    patience_s
+        Seconds that a server which stops answering is waited for.
 
     Raises
     ------
     GenerationError
-        The folder is no complete generation, or a rejected one.
+        The folder is no generation, or a rejected one.
+    StoreUnavailable
+        The server went away and did not come back in time; publishing again goes on from there.
     StoreError
         The store does not hold every document afterwards, or somebody else published meanwhile.
     """
+    manifest = read_manifest(folder)
+    if not even_if_rejected:
+        _refuse_rejected(manifest)
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(StoreUnavailable),
+        wait=tenacity.wait_exponential(max=_LONGEST_WAIT_S),
+        stop=tenacity.stop_after_delay(patience_s),
+        before_sleep=partial(_say_and_revive, revive=revive),
+        reraise=True,
+    )
+    return retrying(_publish, store, folder, manifest, keep=keep, on_progress=on_progress)
+
+
+def _say_and_revive(state: tenacity.RetryCallState, *, revive: Revive) -> None:
+    cause = str(state.outcome.exception()) if state.outcome else ""
+    log.warning("the store went away while publishing; trying again", cause=cause)
+    revive()
+
+
+def _publish(
+    store: MongoStore, folder: Path, manifest: Manifest, *, keep: int, on_progress: OnProgress
+) -> Publication:
+    """Do what is missing of it: all, or what an earlier try has left."""
     started = time.monotonic()
-    manifest = _publishable(folder)
     seen = store.pointer()
     with store.connection.explaining():
         parts = _parts(store, folder, manifest)
@@ -125,20 +170,29 @@ def activate(
     *,
     keep: int,
     on_progress: OnProgress = lambda done, total: None,
+    even_if_rejected: bool = False,
 ) -> Publication:
     """Make a generation current, published from disk if need be; return what that took.
 
     Raises
     ------
     GenerationError
-        It is neither on disk nor whole in the store, or was rejected.
+        It is neither on disk nor whole in the store, or was rejected and is not to be published
+        even so.
     """
     started = time.monotonic()
     held = {published.manifest.id: published.manifest for published in store.generations()}
     manifest = held.get(generation_id)
     if manifest is None or verify(store, manifest):
         folder = resolve(root, generation_id)
-        return publish(store, folder, keep=keep, on_progress=on_progress)
+        return publish(
+            *(store, folder),
+            keep=keep,
+            on_progress=on_progress,
+            even_if_rejected=even_if_rejected,
+        )
+    if not even_if_rejected:
+        _refuse_rejected(manifest)
     return _switch(store, manifest, 0, keep=keep, seen=store.pointer(), started=started)
 
 
@@ -188,7 +242,8 @@ def ensure_published(
             "Publish another: `recgraph publish`."
         )
         raise StoreError(message) from error
-    return publish(store, folder, keep=keep, on_progress=on_progress)
+    # What is current was published on purpose, even if the gate had refused it.
+    return publish(store, folder, keep=keep, on_progress=on_progress, even_if_rejected=True)
 
 
 def prune(store: MongoStore, keep: int) -> list[str]:
@@ -217,15 +272,15 @@ def _unfinished(store: MongoStore, *, known: set[str], before: str) -> list[str]
     return sorted(i for i in {match[1] for match in matches} - known if i < before)
 
 
-def _publishable(folder: Path) -> Manifest:
-    manifest = read_manifest(folder)
+def _refuse_rejected(manifest: Manifest) -> None:
+    """Return when the quality gate let the generation pass."""
     if manifest.status == "rejected":
         message = (
             f"generation {manifest.id} was rejected: {manifest.reason or 'no reason is given'}. "
-            "Train again, or publish another one of `recgraph generations list`."
+            "Take another of `recgraph generations list`, or publish it all the same: "
+            "--even-if-rejected."
         )
         raise GenerationError(message)
-    return manifest
 
 
 def _newest(root: Path) -> Path | None:

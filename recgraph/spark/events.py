@@ -5,21 +5,25 @@ the batch's number and the id of the checkpoint, and Delta drops the second copy
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from delta.tables import DeltaTable
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from recgraph.columns import Columns as C
-from recgraph.events import Rejection, Rules, parse_event
+from recgraph.events import Rejection, Rules, SaleEvent, parse_events
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -43,11 +47,18 @@ PLACE_SCHEMA = pa.schema(
 REJECTION_SCHEMA = pa.schema(
     [(C.REASON, pa.string()), (C.DETAIL, pa.string()), (C.RAW, pa.binary())]
 )
-_PARSED = pa.schema([*EVENT_SCHEMA, *PLACE_SCHEMA, *REJECTION_SCHEMA])
+_PARSED = pa.schema(
+    [
+        *EVENT_SCHEMA,
+        PLACE_SCHEMA.field(C.PARTITION),
+        PLACE_SCHEMA.field(C.OFFSET),
+        *REJECTION_SCHEMA,
+    ]
+)
 _PARSED_DDL = (
     "event_id string, user_id string, product_id string, quantity double, rating double, "
-    "kind string, occurred_at timestamp, topic_id string, partition int, offset long, "
-    "ingested_at timestamp, reason string, detail string, raw binary"
+    "kind string, occurred_at timestamp, partition int, offset long, "
+    "reason string, detail string, raw binary"
 )
 _EVENT_COLUMNS = [*EVENT_SCHEMA.names, *PLACE_SCHEMA.names]
 _REJECTED_COLUMNS = [*PLACE_SCHEMA.names, *REJECTION_SCHEMA.names]
@@ -71,51 +82,97 @@ class BatchCounts(msgspec.Struct, frozen=True):
     seconds: float
     """What parsing and writing took."""
 
+    @property
+    def n_rejected(self) -> int:
+        """Messages rejected for whatever reason."""
+        return sum(self.rejected.values())
 
-def parse_messages(messages: DataFrame, rules: Rules, topic_ids: Mapping[str, str]) -> DataFrame:
+
+def parse_messages(messages: DataFrame, rules: Rules, topic_id: str) -> DataFrame:
     """The messages as events or, where ``reason`` is not null, as rejections.
 
     Parameters
     ----------
     messages
-        value, topic, partition, offset, as Spark's Kafka source gives them.
-    topic_ids
-        Topic name -> its UUID, so that a topic made anew repeats no event identity.
+        value, partition, offset, as Spark's Kafka source gives them.
+    topic_id
+        UUID of their topic, so that a topic made anew repeats no event identity.
     """
-    place = messages.select("value", "topic", "partition", "offset")
-    return place.mapInArrow(
-        partial(_parse_batches, rules=rules, topic_ids=dict(topic_ids)), _PARSED_DDL
-    )
+    parse = partial(_parse_batches, rules=rules, topic_id=topic_id)
+    parsed = messages.select("value", C.PARTITION, C.OFFSET).mapInArrow(parse, _PARSED_DDL)
+    # What all rows have in common need not pass through Python.
+    common = {C.TOPIC_ID: F.lit(topic_id), C.INGESTED_AT: F.lit(datetime.now(UTC))}
+    return parsed.withColumns(common)
 
 
 def _parse_batches(
-    batches: Iterable[pa.RecordBatch], *, rules: Rules, topic_ids: dict[str, str]
+    batches: Iterable[pa.RecordBatch], *, rules: Rules, topic_id: str
 ) -> Iterator[pa.RecordBatch]:
+    """Of each batch its events, and after them what was rejected of it."""
     for batch in batches:
-        if batch.num_rows:
-            yield _parse_batch(batch, rules, topic_ids, datetime.now(UTC))
-
-
-def _parse_batch(
-    batch: pa.RecordBatch, rules: Rules, topic_ids: dict[str, str], now: datetime
-) -> pa.RecordBatch:
-    raws = batch.column("value").to_pylist()
-    ids = [topic_ids[name] for name in batch.column("topic").to_pylist()]
-    partitions = batch.column("partition").to_pylist()
-    offsets = batch.column("offset").to_pylist()
-    rows = []
-    for raw, *place in zip(raws, ids, partitions, offsets, strict=True):
-        parsed = parse_event(raw, rules, now=now)
-        if isinstance(parsed, Rejection):
-            rejection = (parsed.reason.value, parsed.detail, raw)
-            rows.append((*(None,) * len(EVENT_SCHEMA), *place, now, *rejection))
+        raws = batch.column("value").to_pylist()
+        parsed = parse_events(raws, rules, now=datetime.now(UTC))
+        events = [each for each in parsed if isinstance(each, SaleEvent)]
+        if len(events) == len(parsed):  # nothing to part, nothing to copy
+            yield _event_batch(events, batch, topic_id)
         else:
-            event_id = parsed.event_id or "/".join(map(str, place))
-            event = (event_id, parsed.user_id, parsed.product_id, parsed.quantity, parsed.rating)
-            rows.append((*event, parsed.kind, parsed.occurred_at, *place, now, None, None, None))
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(c, field.type) for c, field in zip(columns, _PARSED, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=_PARSED)
+            rejections = [each for each in parsed if isinstance(each, Rejection)]
+            is_event = pa.array([isinstance(each, SaleEvent) for each in parsed])
+            yield _event_batch(events, batch.filter(is_event), topic_id)
+            yield _rejection_batch(rejections, batch.filter(pc.invert(is_event)))
+
+
+def _event_batch(
+    events: Sequence[SaleEvent], messages: pa.RecordBatch, topic_id: str
+) -> pa.RecordBatch:
+    columns = {name: list(map(attrgetter(name), events)) for name in EVENT_SCHEMA.names}
+    if None in columns[C.EVENT_ID]:
+        columns[C.EVENT_ID] = _ids_with_places(columns[C.EVENT_ID], messages, topic_id)
+    return _parsed_batch(columns, messages)
+
+
+def _ids_with_places(
+    ids: Iterable[str | None], messages: pa.RecordBatch, topic_id: str
+) -> list[str]:
+    """The ids of events; where one has none, its place is its id."""
+    columns = [messages.column(name).to_pylist() for name in (C.PARTITION, C.OFFSET)]
+    rows = zip(ids, *columns, strict=True)
+    return [id_ or f"{topic_id}/{partition}/{offset}" for id_, partition, offset in rows]
+
+
+def _rejection_batch(rejections: Sequence[Rejection], messages: pa.RecordBatch) -> pa.RecordBatch:
+    columns = {
+        C.REASON: [each.reason.value for each in rejections],
+        C.DETAIL: [each.detail for each in rejections],
+        C.RAW: messages.column("value"),
+    }
+    return _parsed_batch(columns, messages)
+
+
+def _parsed_batch(
+    columns: Mapping[str, Sequence[Any] | pa.Array], messages: pa.RecordBatch
+) -> pa.RecordBatch:
+    """The columns and the places of the messages; what is not among them is null."""
+    arrays = {name: messages.column(name) for name in (C.PARTITION, C.OFFSET)}
+    for name, values in columns.items():
+        arrays[name] = pa.array(values, _PARSED.field(name).type)
+    every = [arrays.get(f.name, pa.nulls(messages.num_rows, f.type)) for f in _PARSED]
+    return pa.RecordBatch.from_arrays(every, schema=_PARSED)
+
+
+@contextmanager
+def computed_once(frame: DataFrame) -> Iterator[DataFrame]:
+    """The frame, whose rows stay in memory or on disk from the first job on until the block ends.
+
+    `DataFrame.persist` would turn them into columns and back, which costs more than parsing does.
+    Rows of an executor that dies are not computed again: the batch fails, and is run again.
+    """
+    kept = frame.localCheckpoint(eager=False, storageLevel=StorageLevel.MEMORY_AND_DISK)
+    try:
+        yield kept
+    finally:
+        # The only way to give the memory back at once; a frame unpersists only what it cached.
+        kept._jdf.queryExecution().analyzed().rdd().unpersist(False)
 
 
 def write_batch(parsed: DataFrame, batch_id: int, *, tables: Tables, app_id: str) -> BatchCounts:
@@ -127,7 +184,7 @@ def write_batch(parsed: DataFrame, batch_id: int, *, tables: Tables, app_id: str
     Parameters
     ----------
     parsed
-        Frame of `parse_messages`; read twice, so it should be persisted.
+        Frame of `parse_messages`; read three times, so it should be `computed_once`.
     batch_id
         Spark's number of the batch: the version of both writes.
     app_id
@@ -167,7 +224,9 @@ def create_tables(spark: SparkSession, tables: Tables) -> None:
     }
     for path, fields in schemas.items():
         frame = spark.createDataFrame(pa.schema(fields).empty_table())
-        DeltaTable.createIfNotExists(spark).location(str(path)).addColumns(frame.schema).execute()
+        table = DeltaTable.createIfNotExists(spark).location(str(path)).addColumns(frame.schema)
+        # No query skips files by the values in them, and counting rows needs no statistics.
+        table.property("delta.dataSkippingNumIndexedCols", "0").execute()
 
 
 def compact(spark: SparkSession, tables: Tables) -> None:

@@ -21,6 +21,9 @@ USER, ITEM = "user", "item"
 BOUGHT, RECOMMENDED = "bought", "recommended"
 
 _ATTRIBUTES = (C.TITLE, C.DEPARTMENT, C.BRAND, C.CATEGORY)
+_PARTS = (C.ALS, C.WALK, C.REPEAT)
+_N_SIMILAR = 10
+"""Similar items that the profile of an item names."""
 _PAGERANK_SWEEPS = 10
 _RESET_PROBABILITY = 0.15
 
@@ -31,11 +34,16 @@ class Graph(NamedTuple):
     vertices: DataFrame
     """id, kind, external_id, the catalogue's attributes, both degrees, pagerank."""
     edges: DataFrame
-    """src (a user), dst (an item), kind, rank, score, rating, source, n_events, last_at."""
+    """src (a user), dst (an item), kind, rank, score and its parts, rating, source, because,
+    n_events, last_at."""
     n_users: int
+    similar: DataFrame
+    """item_index, neighbour_index, weight: where a step of the walk leads."""
 
 
-def build_graph(indexed: Indexed, lists: DataFrame, catalogue: DataFrame | None) -> Graph:
+def build_graph(
+    indexed: Indexed, lists: DataFrame, catalogue: DataFrame | None, similar: DataFrame
+) -> Graph:
     """The graph of who bought what and who is recommended what.
 
     Parameters
@@ -43,14 +51,16 @@ def build_graph(indexed: Indexed, lists: DataFrame, catalogue: DataFrame | None)
     indexed
         The interactions; those that are purchases are the bought edges.
     lists
-        user_index, item_index, rank, score: the recommended edges.
+        `recgraph.spark.recommend.LISTS`: the recommended edges.
     catalogue
         item_id and attributes; items that it lacks keep empty ones.
+    similar
+        `recgraph.spark.walk.NEIGHBOURS`: what the profiles of items name as similar.
     """
     edges = materialize(build_edges(indexed, lists))
     bare = _bare_vertices(indexed, catalogue)
     vertices = _with_degrees(bare, edges).join(_pagerank(bare, edges), C.ID)
-    return Graph(materialize(vertices), edges, indexed.n_users)
+    return Graph(materialize(vertices), edges, indexed.n_users, similar)
 
 
 def build_edges(indexed: Indexed, lists: DataFrame) -> DataFrame:
@@ -65,8 +75,9 @@ def build_edges(indexed: Indexed, lists: DataFrame) -> DataFrame:
         dst,
         F.lit(RECOMMENDED).alias(C.KIND),
         C.RANK,
-        F.col(C.SCORE).cast("double").alias(C.SCORE),
-        F.lit(C.ALS).alias(C.SOURCE),
+        *(F.col(name).cast("double").alias(name) for name in (C.SCORE, *_PARTS)),
+        C.SOURCE,
+        C.BECAUSE,
     )
     return bought.unionByName(recommended, allowMissingColumns=True)
 
@@ -132,7 +143,7 @@ def external_edges(graph: Graph) -> DataFrame:
     return keyed.select(
         F.col("src_key").alias(C.SRC),
         F.col("dst_key").alias(C.DST),
-        *(C.KIND, C.RANK, C.SCORE, C.RATING, C.SOURCE),
+        *(C.KIND, C.RANK, C.SCORE, *_PARTS, C.RATING, C.SOURCE),
     ).orderBy(C.SRC, C.KIND, C.RANK, C.DST)
 
 
@@ -145,10 +156,12 @@ def user_profiles(graph: Graph, *, max_neighbours: int) -> DataFrame:
     items = graph.vertices.where(F.col(C.KIND) == ITEM).select(
         F.col(C.ID).alias(C.DST), F.col(C.EXTERNAL_ID).alias(C.ITEM_ID), C.TITLE, C.DEPARTMENT
     )
-    edges = graph.edges.join(items, C.DST)
+    edges = graph.edges.drop(C.BECAUSE).join(items, C.DST)
+    edges = edges.join(_reasons(graph), [C.SRC, C.DST, C.KIND], "left")
     bought = F.struct(C.ITEM_ID, C.RATING, C.N_EVENTS, C.LAST_AT, C.TITLE, C.DEPARTMENT)
-    parts = F.create_map(F.lit(C.ALS), C.SCORE).alias("parts")
-    recommended = F.struct(C.ITEM_ID, C.RANK, C.SCORE, parts, C.SOURCE, C.TITLE, C.DEPARTMENT)
+    because = F.coalesce(C.BECAUSE, F.array()).alias(C.BECAUSE)
+    about = C.SOURCE, C.TITLE, C.DEPARTMENT, because
+    recommended = F.struct(C.ITEM_ID, C.RANK, C.SCORE, _parts(), *about)
     users = graph.vertices.where(F.col(C.KIND) == USER).select(
         C.ID,
         F.col(C.EXTERNAL_ID).alias(C.USER_ID),
@@ -162,19 +175,73 @@ def user_profiles(graph: Graph, *, max_neighbours: int) -> DataFrame:
     return users.drop(C.ID).orderBy(C.USER_INDEX)
 
 
+def _parts() -> Column:
+    """Part of the score -> what it adds, without the parts that are off."""
+    pairs = [each for name in _PARTS for each in (F.lit(name), F.col(name))]
+    return F.map_filter(F.create_map(*pairs), lambda _, value: value.isNotNull()).alias("parts")
+
+
+def _reasons(graph: Graph) -> DataFrame:
+    """src, dst, kind, because: the bought items behind each recommended edge, by id and title."""
+    named = _named_items(graph, C.ITEM_INDEX)
+    reason = F.struct(F.negate(C.SHARE).alias("order"), C.ITEM_ID, C.SHARE, C.TITLE)
+    reasons = F.transform(
+        F.sort_array(F.collect_list(reason)),
+        lambda each: F.struct(*(each[name].alias(name) for name in (C.ITEM_ID, C.SHARE, C.TITLE))),
+    )
+    return (
+        graph.edges.select(C.SRC, C.DST, C.KIND, F.inline(C.BECAUSE))
+        .join(named, C.ITEM_INDEX)
+        .groupBy(C.SRC, C.DST, C.KIND)
+        .agg(reasons.alias(C.BECAUSE))
+    )
+
+
+def _similar(graph: Graph) -> DataFrame:
+    """item_index, similar: the strongest neighbours of each item, by id and title."""
+    strongest = Window.partitionBy(C.ITEM_INDEX).orderBy(F.desc(C.WEIGHT), C.NEIGHBOUR_INDEX)
+    nearest = graph.similar.withColumn("order", F.row_number().over(strongest)).where(
+        F.col("order") <= _N_SIMILAR
+    )
+    named = _named_items(graph, C.NEIGHBOUR_INDEX)
+    neighbour = F.struct(
+        "order", C.ITEM_ID, F.col(C.WEIGHT).cast("double").alias(C.WEIGHT), C.TITLE
+    )
+    similar = F.transform(
+        F.sort_array(F.collect_list(neighbour)),
+        lambda each: F.struct(*(each[name].alias(name) for name in (C.ITEM_ID, C.WEIGHT, C.TITLE))),
+    )
+    by_item = nearest.join(named, C.NEIGHBOUR_INDEX).groupBy(C.ITEM_INDEX)
+    return by_item.agg(similar.alias(C.SIMILAR))
+
+
+def _named_items(graph: Graph, index: str) -> DataFrame:
+    """The items' dense index, under a name of its own, with id and title."""
+    return graph.vertices.where(F.col(C.KIND) == ITEM).select(
+        (F.col(C.ID) - graph.n_users).cast("int").alias(index),
+        F.col(C.EXTERNAL_ID).alias(C.ITEM_ID),
+        C.TITLE,
+    )
+
+
 def item_profiles(graph: Graph, *, max_neighbours: int) -> DataFrame:
     """A row an item: `recgraph.ports.ItemProfile` and item_index, sorted by item_index."""
     users = graph.vertices.where(F.col(C.KIND) == USER).select(
         F.col(C.ID).alias(C.SRC), F.col(C.EXTERNAL_ID).alias(C.USER_ID)
     )
     edges = graph.edges.join(users, C.SRC)
-    items = graph.vertices.where(F.col(C.KIND) == ITEM).select(
-        C.ID,
-        F.col(C.EXTERNAL_ID).alias(C.ITEM_ID),
-        (F.col(C.ID) - graph.n_users).cast("int").alias(C.ITEM_INDEX),
-        *_ATTRIBUTES,
-        *(C.BOUGHT_DEGREE, C.RECOMMENDED_DEGREE, C.PAGERANK),
+    items = (
+        graph.vertices.where(F.col(C.KIND) == ITEM)
+        .select(
+            C.ID,
+            F.col(C.EXTERNAL_ID).alias(C.ITEM_ID),
+            (F.col(C.ID) - graph.n_users).cast("int").alias(C.ITEM_INDEX),
+            *_ATTRIBUTES,
+            *(C.BOUGHT_DEGREE, C.RECOMMENDED_DEGREE, C.PAGERANK),
+        )
+        .join(_similar(graph), C.ITEM_INDEX, "left")
     )
+    items = items.withColumn(C.SIMILAR, F.coalesce(C.SIMILAR, F.array()))
     lists = {
         C.BUYERS: (BOUGHT, F.struct(C.USER_ID, C.RATING, C.LAST_AT)),
         C.RECOMMENDED_TO: (RECOMMENDED, F.struct(C.USER_ID, C.RANK, C.SCORE)),

@@ -21,7 +21,7 @@ from recgraph import files, sources
 from recgraph.columns import Columns as C
 from recgraph.events import Rules
 from recgraph.sources import SourceFile
-from recgraph.spark.events import parse_messages
+from recgraph.spark.events import EVENT_SCHEMA, parse_messages
 
 _MAX_SHARES = 8
 """Tasks that read one file at most: each reads all of it to find its share."""
@@ -52,7 +52,7 @@ def parse_file(spark: SparkSession, file: SourceFile, rules: Rules) -> DataFrame
     file = file._replace(path=file.path.absolute())  # workers may stand in another folder
     # The columns of a file are mapped by its own options, not by the settings of the topic.
     rules = msgspec.structs.replace(rules, paths={}, time_unit="iso")
-    return parse_messages(_messages(spark, file), rules, {_NAME: file.id})
+    return parse_messages(_messages(spark, file), rules, file.id)
 
 
 def _messages(spark: SparkSession, file: SourceFile) -> DataFrame:
@@ -136,3 +136,23 @@ def count_rejected(parsed: DataFrame) -> list[RejectedFor]:
         .orderBy(F.desc("rows"), C.REASON)
     )
     return [RejectedFor(row[C.REASON], row["rows"], row["example"]) for row in counted.collect()]
+
+
+def count_conflicts(parsed: DataFrame, events: DataFrame) -> int:
+    """How many rows of `parse_file` have the identity of an event with other content.
+
+    Parameters
+    ----------
+    events
+        The table, the new rows included: the first copy of an event is the one that counts.
+    """
+    content = F.struct(*[name for name in EVENT_SCHEMA.names if name != C.EVENT_ID])
+    rows = parsed.where(F.col(C.REASON).isNull()).select(C.EVENT_ID, content.alias("content"))
+    place = F.struct(C.INGESTED_AT, C.PARTITION, C.OFFSET)
+    first = (
+        events.join(rows, C.EVENT_ID, "left_semi")
+        .groupBy(C.EVENT_ID)
+        .agg(F.min_by(content, place).alias("first"))
+    )
+    pairs = rows.join(first, C.EVENT_ID)
+    return pairs.where(~F.col("content").eqNullSafe(F.col("first"))).count()

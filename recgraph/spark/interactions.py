@@ -3,6 +3,8 @@
 Duplicates are removed here, when events are aggregated: a watermark would lose late ones.
 """
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from pyspark.sql import Column, DataFrame
@@ -12,6 +14,7 @@ from recgraph.columns import Columns as C
 from recgraph.config import Settings
 
 _CONTENT = (C.USER_ID, C.PRODUCT_ID, C.QUANTITY, C.RATING, C.KIND, C.OCCURRED_AT)
+_RATINGS = (C.RATING, C.RECENT_RATING, C.REPEAT_RATING)
 _BOUGHT_KINDS = ("purchase", "rating", "return")
 """Kinds that say whether something is bought, by their sum."""
 _MICROS_A_DAY = 86_400_000_000
@@ -25,11 +28,13 @@ class Weighing(NamedTuple):
     feedback: str
     kind_weights: dict[str, float]
     half_life_days: float | None
+    walk_half_life_days: float | None
+    repeat_half_life_days: float | None
 
 
 def weighing_from_settings(settings: Settings) -> Weighing:
     """The weighing that the settings describe."""
-    return Weighing(settings.feedback, settings.kind_weights, settings.half_life_days)
+    return Weighing(*(getattr(settings, name) for name in Weighing._fields))
 
 
 class EventCounts(NamedTuple):
@@ -75,7 +80,11 @@ def count_events(distinct: DataFrame) -> EventCounts:
 
 
 def interactions_from_events(events: DataFrame, weighing: Weighing) -> DataFrame:
-    """One row for each (user, item): rating, n_events, is_bought, last_at.
+    """One row for each (user, item): three ratings, n_events, is_bought, last_at.
+
+    ``rating`` is what ALS and the walk's first steps get. Beside it stand ``recent_rating``, for
+    the last step of the walk, and ``repeat_rating``, for what is bought again: the same sum with a
+    half-life of its own.
 
     Implicit feedback: the rating is the sum of the weights of the events' kinds, each halved for
     every half-life that it is older than the newest event; a return takes back what a purchase
@@ -88,13 +97,26 @@ def interactions_from_events(events: DataFrame, weighing: Weighing) -> DataFrame
     if weighing.feedback == "explicit":
         rated = named.where(F.col(C.RATING).isNotNull())
         rating = F.max_by(C.RATING, F.struct(C.OCCURRED_AT, C.RATING))
-        return _by_pair(rated, rating, F.count("*"))
+        return _by_pair(rated, dict.fromkeys(_RATINGS, rating), F.count("*"))
     amount = _direction() * _weight(weighing)
-    rating = F.round(F.sum(amount * _decay(events, weighing)), _DIGITS)
     is_purchase = F.col(C.KIND).isin(*_BOUGHT_KINDS)
     bought = F.round(F.sum(F.when(is_purchase, amount).otherwise(0.0)), _DIGITS)
     net = F.round(F.sum(amount), _DIGITS)
-    return _by_pair(named, F.greatest(rating, F.lit(10.0**-_DIGITS)), bought, net)
+    return _by_pair(named, _ratings(amount, weighing, _newest(events)), bought, net)
+
+
+def _ratings(amount: Column, weighing: Weighing, newest: datetime | None) -> Mapping[str, Column]:
+    """Each rating of a pair by its column, before the float: 0 or more, that of ALS above 0."""
+
+    def decayed(half_life_days: float | None, least: float = 0.0) -> Column:
+        total = F.round(F.sum(amount * _decay(newest, half_life_days)), _DIGITS)
+        return F.greatest(total, F.lit(least))
+
+    return {
+        C.RATING: decayed(weighing.half_life_days, least=10.0**-_DIGITS),
+        C.RECENT_RATING: decayed(weighing.walk_half_life_days),
+        C.REPEAT_RATING: decayed(weighing.repeat_half_life_days),
+    }
 
 
 def _direction() -> Column:
@@ -113,28 +135,43 @@ def _weight(weighing: Weighing) -> Column:
     return F.coalesce(F.create_map(*pairs)[F.col(C.KIND)], F.lit(0.0))
 
 
-def _decay(events: DataFrame, weighing: Weighing) -> Column:
+def _newest(events: DataFrame) -> datetime | None:
+    """When the newest event occurred."""
+    row = events.agg(F.max(C.OCCURRED_AT).alias("newest")).first()
+    assert row is not None  # an aggregate without groups has one row
+    newest: datetime | None = row["newest"]
+    return newest
+
+
+def _decay(newest: datetime | None, half_life_days: float | None) -> Column:
     """The share of its weight that an event still has, 1 for the newest."""
-    if weighing.half_life_days is None:
+    if half_life_days is None:
         return F.lit(1.0)
-    newest = events.agg(F.max(C.OCCURRED_AT).alias("newest")).first()
-    assert newest is not None  # an aggregate without groups has one row
-    age = F.unix_micros(F.lit(newest["newest"])) - F.unix_micros(C.OCCURRED_AT)
-    return F.pow(F.lit(0.5), age / (weighing.half_life_days * _MICROS_A_DAY))
+    age = F.unix_micros(F.lit(newest).cast("timestamp")) - F.unix_micros(C.OCCURRED_AT)
+    return F.pow(F.lit(0.5), age / (half_life_days * _MICROS_A_DAY))
 
 
 def _by_pair(
-    events: DataFrame, rating: Column, bought: Column, net: Column | None = None
+    events: DataFrame, ratings: Mapping[str, Column], bought: Column, net: Column | None = None
 ) -> DataFrame:
     """The events grouped by pair; pairs whose ``net`` is not positive are left out."""
     grouped = events.groupBy(C.USER_ID, C.ITEM_ID).agg(
-        rating.cast("float").alias(C.RATING),
+        *(rating.cast("float").alias(name) for name, rating in ratings.items()),
         F.count("*").cast("int").alias(C.N_EVENTS),
         (bought > 0).alias(C.IS_BOUGHT),
         F.max(C.OCCURRED_AT).alias(C.LAST_AT),
         (F.lit(1.0) if net is None else net).alias("net"),
     )
     return grouped.where("net > 0").drop("net")
+
+
+def training_interactions(events: DataFrame, settings: Settings) -> DataFrame:
+    """The interactions that a model is trained on: weighed, and without rare users and items."""
+    return drop_rare(
+        interactions_from_events(events, weighing_from_settings(settings)),
+        min_user_items=settings.min_user_items,
+        min_item_users=settings.min_item_users,
+    )
 
 
 def drop_rare(interactions: DataFrame, *, min_user_items: int, min_item_users: int) -> DataFrame:

@@ -1,16 +1,24 @@
-"""Interactions -> ALS factors, with Spark MLlib."""
+"""Interactions -> ALS factors, by Spark MLlib at any size or by the local engine in memory.
+
+Both give the same `Factors`. For ratings ALS learns what mean and biases leave over
+(`recgraph.biases`), and the factors are ``n_factors + 2`` wide.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from scipy import sparse
 
+from recgraph import biases
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
+from recgraph.engines import local
 from recgraph.errors import NoInteractionsError
-from recgraph.model import Floats
+from recgraph.model import Floats, Matrix
 from recgraph.spark.ids import dense_ids
 from recgraph.spark.scratch import materialize
 
@@ -23,7 +31,8 @@ class Indexed(NamedTuple):
     """Interactions with dense ids; all three frames are materialized."""
 
     interactions: DataFrame
-    """user_index, item_index, rating, n_events, is_bought, last_at; sorted: fits repeat exactly."""
+    """user_index, item_index, the three ratings, n_events, is_bought, last_at; sorted: fits repeat
+    exactly."""
     users: DataFrame
     """user_id, user_index."""
     items: DataFrame
@@ -55,7 +64,7 @@ def index_interactions(interactions: DataFrame) -> Indexed:
     indexed = materialize(
         interactions.join(users, C.USER_ID)
         .join(items, C.ITEM_ID)
-        .select(C.USER_INDEX, C.ITEM_INDEX, C.RATING, C.N_EVENTS, C.IS_BOUGHT, C.LAST_AT)
+        .drop(C.USER_ID, C.ITEM_ID)
         .repartition(C.USER_INDEX)
         .sortWithinPartitions(C.USER_INDEX, C.ITEM_INDEX)
     )
@@ -73,13 +82,52 @@ def index_interactions(interactions: DataFrame) -> Indexed:
 def fit_als(indexed: Indexed, settings: Settings) -> Factors:
     """The factors of users and items, after ``settings.n_iterations`` sweeps.
 
+    The local engine and explicit feedback hold all interactions on the driver, 12 bytes each.
+
     References
     ----------
     Hu, Koren and Volinsky (2008), Collaborative filtering for implicit feedback datasets;
     Zhou et al. (2008), ALS-WR, for the penalty that grows with the number of ratings.
     """
+    if settings.feedback == "explicit":
+        return _fit_explicit(indexed, settings)
+    if settings.engine == "spark":
+        return _fit_by_spark(indexed.interactions, indexed, settings)
+    found = local.fit_implicit(
+        _collected(indexed),
+        n_factors=settings.n_factors,
+        regularization=settings.local_regularization,
+        alpha=settings.alpha,
+        n_iterations=settings.n_iterations,
+        seed=settings.seed,
+    )
+    return _distributed(found.users, found.items, indexed)
+
+
+def _fit_explicit(indexed: Indexed, settings: Settings) -> Factors:
+    """Factors that predict ratings: mean and biases, and ALS on the rest."""
+    ratings = _collected(indexed)
+    found = biases.fit_biases(ratings)
+    rest = biases.residuals(ratings, found)
+    if settings.engine == "local":
+        users, items = local.fit_explicit(
+            rest,
+            n_factors=settings.n_factors,
+            regularization=settings.regularization,
+            n_iterations=settings.n_iterations,
+            seed=settings.seed,
+        )
+    else:
+        fitted = _fit_by_spark(_as_frame(rest, indexed), indexed, settings)
+        users = _factor_matrix(fitted.users, indexed.n_users, C.INDEX, C.FACTORS)
+        items = fitted.items
+    return _distributed(*biases.joined(users, items, found), indexed)
+
+
+def _fit_by_spark(ratings: DataFrame, indexed: Indexed, settings: Settings) -> Factors:
+    """MLlib's factors of user_index, item_index, rating."""
     # Ten blocks, the default, cost a small machine twice the time of one block a core.
-    n_blocks = indexed.interactions.sparkSession.sparkContext.defaultParallelism
+    n_blocks = ratings.sparkSession.sparkContext.defaultParallelism
     is_short = settings.n_iterations <= _CHECKPOINT_INTERVAL
     als = ALS(
         rank=settings.n_factors,
@@ -96,17 +144,44 @@ def fit_als(indexed: Indexed, settings: Settings) -> Factors:
         itemCol=C.ITEM_INDEX,
         ratingCol=C.RATING,
     )
-    model = als.fit(indexed.interactions)
+    model = als.fit(ratings)
     users = materialize(
         model.userFactors.select(F.col("id").alias(C.INDEX), F.col("features").alias(C.FACTORS))
     )
-    return Factors(users, _factor_matrix(model.itemFactors, indexed.n_items, settings.n_factors))
+    return Factors(users, _factor_matrix(model.itemFactors, indexed.n_items, "id", "features"))
 
 
-def _factor_matrix(frame: DataFrame, n_rows: int, n_factors: int) -> Floats:
-    """The factors of a frame (id, features) as one array, row i for id i."""
-    table = frame.toArrow()
-    matrix = np.zeros((n_rows, n_factors), np.float32)
-    features = table.column("features").combine_chunks().flatten().to_numpy()
-    matrix[table.column("id").to_numpy()] = features.reshape(-1, n_factors)
+def _collected(indexed: Indexed) -> Matrix:
+    """The ratings on the driver, float32 ``(n_users, n_items)``."""
+    table = indexed.interactions.select(C.USER_INDEX, C.ITEM_INDEX, C.RATING).toArrow()
+    users, items, ratings = (column.to_numpy() for column in table.columns)
+    order = np.lexsort((items, users))
+    counts = np.bincount(users, minlength=indexed.n_users)
+    indptr = np.concatenate(([0], np.cumsum(counts)))
+    shape = (indexed.n_users, indexed.n_items)
+    return sparse.csr_matrix((ratings[order], items[order], indptr), shape=shape)
+
+
+def _as_frame(ratings: Matrix, indexed: Indexed) -> DataFrame:
+    """A matrix as a materialized frame of user_index, item_index, rating."""
+    users = np.repeat(np.arange(indexed.n_users, dtype=np.int32), np.diff(ratings.indptr))
+    columns = {C.USER_INDEX: users, C.ITEM_INDEX: ratings.indices, C.RATING: ratings.data}
+    spark = indexed.interactions.sparkSession
+    return materialize(spark.createDataFrame(pa.table(columns)).repartition(C.USER_INDEX))
+
+
+def _distributed(users: Floats, items: Floats, indexed: Indexed) -> Factors:
+    """Factors of this process as those of Spark are."""
+    flat = pa.array(users.ravel(), pa.float32())
+    rows = pa.FixedSizeListArray.from_arrays(flat, users.shape[1]).cast(pa.list_(pa.float32()))
+    table = pa.table({C.INDEX: pa.array(np.arange(len(users)), pa.int32()), C.FACTORS: rows})
+    return Factors(materialize(indexed.interactions.sparkSession.createDataFrame(table)), items)
+
+
+def _factor_matrix(frame: DataFrame, n_rows: int, index: str, factors: str) -> Floats:
+    """The factors of a frame as one array, row i for index i."""
+    table = frame.select(index, factors).toArrow()
+    flat = table.column(factors).combine_chunks().flatten().to_numpy()
+    matrix = np.zeros((n_rows, len(flat) // max(1, len(table))), np.float32)
+    matrix[table.column(index).to_numpy()] = flat.reshape(len(table), -1)
     return matrix

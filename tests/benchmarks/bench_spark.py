@@ -18,7 +18,8 @@ from pyspark.sql import functions as F
 
 from recgraph import jobs, sources
 from recgraph.config import Settings, load_settings
-from recgraph.spark.model import Indexed, fit_als, index_interactions
+from recgraph.spark import blend
+from recgraph.spark.model import Indexed, index_interactions
 from recgraph.spark.recommend import recommend_top_k
 from recgraph.stages import Stages
 
@@ -78,15 +79,17 @@ def compare(name: str, ours: Callable[[], object], theirs: Callable[[], object])
 def main(n_events: int | None) -> None:
     """Run the comparison."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = load_settings(data_dir=Path(folder), driver_memory="4g", n_factors=32)
+        # ALS alone, as in MLlib: the walk has no counterpart there.
+        alone: dict[str, object] = {"n_factors": 32, "walk_weight": 0.0, "repeat_weight": 0.0}
+        settings = load_settings(data_dir=Path(folder), driver_memory="4g", **alone)
         with jobs.open_spark(settings, Stages()) as spark:
             indexed = index_interactions(pairs_of(spark, n_events))
             sizes = (indexed.n_users, indexed.n_items, indexed.n_interactions)
             typer.echo("{:,} users, {:,} items, {:,} interactions".format(*sizes))
-            factors, model = fit_als(indexed, settings), mllib_defaults(indexed, settings)
+            ours, model = blend.fit(indexed, settings), mllib_defaults(indexed, settings)
             compare(
                 f"top {settings.k} for every user (ours leaves out what was bought)",
-                lambda: recommend_top_k(factors, indexed, settings),
+                lambda: recommend_top_k(ours, settings),
                 lambda: (
                     model.recommendForAllUsers(settings.k)
                     .write.mode("overwrite")

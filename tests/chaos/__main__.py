@@ -1,192 +1,184 @@
 """Kill everything at random while sales arrive, and count: ``python -m tests.chaos --help``.
 
-A producer sends events with 1 % duplicates and 1 % rubbish to an embedded broker while the ingest
-driver, the broker and the MongoDB server are killed with -9 again and again, each restarted at
-once. At the end: produced = accepted (distinct) + rejected (distinct), to the event; else exit 1.
+Events with 1 % duplicates and 1 % rubbish arrive on an embedded broker while `recgraph run`, its
+trainings, the broker, the MongoDB server and the dashboard are killed with -9 again and again,
+and started again at once. After each restart no message may be missing or there twice among those
+taken in. At the end: produced = accepted (distinct) + rejected, to the event; a training is
+published, whole; the dashboard answers. Else exit 1, and the folder with the logs stays.
 """
 
-import itertools
-import os
 import random
-import subprocess
-import sys
+import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import psutil
 import typer
-from kafka import KafkaProducer
 
 from recgraph.config import Settings, load_settings
-from recgraph.errors import ServiceError
-from recgraph.jars import spark_jars
-from recgraph.services import embedded, kafka, processes
-from recgraph.spark import events as spark_events
-from recgraph.spark.events import Tables
-from recgraph.spark.session import open_session
+from recgraph.services import embedded, kafka
+from recgraph.services.mongo import open_store
+from recgraph.services.publish import verify
+from tests.chaos.counting import count_taken_in, find_problem, read_tables
+from tests.chaos.replay import Replay, messages
+from tests.chaos.victims import Victims, clean_up_when_ended, wait_until
 
-Message = tuple[bytes, bytes]
-
-
-def messages(n_events: int, seed: int) -> Iterator[Message]:
-    """Each event once, with 1 % sent again and as many that are rubbish in between."""
-    rng = random.Random(seed)
-    for number in range(n_events):
-        event = {
-            "event_id": f"e{number}",
-            "user_id": f"u{rng.randrange(500)}",
-            "product_id": f"p{rng.randrange(2000)}",
-            "quantity": 1,
-            "occurred_at": "2020-01-01T00:00:00Z",
-        }
-        message = (event["user_id"].encode(), msgspec.json.encode(event))  # type: ignore[union-attr]
-        yield message
-        if number % 100 == 50:
-            yield message
-        if number % 100 == 99:
-            yield (b"rubbish", f"rubbish {number}".encode())
+_DRAIN_S = 600.0
+_PER_TRAINING = 5_000
 
 
-def produce(settings: Settings, bootstrap: str, n_events: int, rate: float, seed: int) -> None:
-    """Send all messages, waiting out a broker that is down; each is acknowledged in the end."""
-    producer = KafkaProducer(
-        bootstrap_servers=bootstrap, linger_ms=20, delivery_timeout_ms=600_000, max_block_ms=600_000
-    )
-    started, futures = time.monotonic(), []
-    for number, (key, value) in enumerate(messages(n_events, seed)):
-        while number / rate > time.monotonic() - started:
-            time.sleep(0.01)
-        futures.append(producer.send(settings.topic, key=key, value=value))
-    for future in futures:
-        future.get(timeout=600)
-    producer.close()
+class Summary(msgspec.Struct):
+    """What was done, what was counted, and what is wrong with it."""
 
-
-def start_ingest(settings: Settings, bootstrap: str) -> subprocess.Popen[bytes]:
-    """`recgraph ingest` in a process of its own."""
-    variables = {
-        "RECGRAPH_DATA_DIR": str(settings.data_dir),
-        "RECGRAPH_KAFKA_BOOTSTRAP": bootstrap,
-        "RECGRAPH_DRIVER_MEMORY": "1g",
-        "RECGRAPH_BATCH_SECONDS": "1",
-    }
-    log = (settings.data_dir / "ingest.log").open("ab")
-    command = [sys.executable, "-m", "recgraph.cli", "ingest"]
-    return subprocess.Popen(command, env=os.environ | variables, stdout=log, stderr=log)
-
-
-def kill(process: psutil.Process | None) -> None:
-    """Kill with -9; what is dead already stays dead."""
-    if process is not None and process.is_running():
-        process.kill()
-        process.wait(30)
+    kills: Counter[str]
+    gave_up: Counter[str]
+    """Processes that ended by themselves when something they need was away."""
+    produced: dict[str, int]
+    """Distinct events, copies, rubbish."""
+    on_topic: int = 0
+    rows: int = 0
+    accepted: int = 0
+    """Distinct events in the table."""
+    rejected: int = 0
+    generations: int = 0
+    minutes: float = 0.0
+    problems: list[str] = []
 
 
 class Chaos:
-    """The processes under fire; every kill is followed by a restart."""
+    """A replay, and the kills that fall into it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.bootstrap = embedded.ensure_kafka(settings)
-        embedded.ensure_mongo(settings)
-        self.ingest = start_ingest(settings, self.bootstrap)
-        self.kills = {"ingest": 0, "broker": 0, "mongodb": 0}
+    def __init__(self, settings: Settings, *, n_events: int, n_kills: int, pause_s: float) -> None:
+        n_rubbish = n_events // 100
+        self._settings, self._pause_s = settings, pause_s
+        self._n_kills = n_kills * len(Victims.names)
+        # What is sent after the last kill trains once more.
+        self._n_shares = self._n_kills + 1
+        after = max(n_events // self._n_shares // 2, 1)
+        self._victims = Victims(settings, train_after_events=min(after, _PER_TRAINING))
+        kafka.ensure_topic(self._victims.bootstrap, settings.topic, n_partitions=2)
+        produced = {"events": n_events, "again": n_rubbish, "rubbish": n_rubbish}
+        self.summary = Summary(Counter(), Counter(), produced)
 
-    def strike(self, victim: str) -> None:
-        """Kill one of them and start it again."""
-        self.kills[victim] += 1
-        typer.echo(f"{time.strftime('%X')} kill -9 {victim}", err=True)
-        if victim == "ingest":
-            kill(psutil.Process(self.ingest.pid))
-            self.ingest.wait()
-        elif victim == "broker":
-            kill(processes.running(embedded.kafka_service(self.settings)))
-        else:
-            kill(processes.running(embedded.mongo_service(self.settings)))
-        self.restart()
+    def run(self, *, seed: int, max_s: float) -> Summary:
+        """Kill each as often as it was asked, or until the time is over; then count."""
+        started, rng = time.monotonic(), random.Random(seed)
+        produced, topic = self.summary.produced, self._settings.topic
+        sent = messages(produced["events"], seed)
+        rate = max(sum(produced.values()) / self._n_shares / self._pause_s, 1.0)
+        bootstrap = self._victims.bootstrap
+        replay = Replay(bootstrap, topic, sent, n_shares=self._n_shares, rate=rate)
+        try:
+            self._victims.restart()
+            for name in _order(self._n_kills, rng):
+                if time.monotonic() - started > max_s or self.summary.problems:
+                    break
+                replay.next_share()
+                time.sleep(rng.uniform(0, 2 * self._pause_s))
+                self._strike(name, time.monotonic() - started)
+            replay.finish()
+            self._settle()
+            self._count()
+        finally:
+            self._victims.stop()
+        self.summary.minutes = round((time.monotonic() - started) / 60, 1)
+        return self.summary
 
-    def restart(self) -> None:
-        """Start whatever is down, an ingest that gave up on a dead broker included."""
-        embedded.ensure_mongo(self.settings)
-        if embedded.ensure_kafka(self.settings) != self.bootstrap:
-            message = "the broker came back on another port"
-            raise ServiceError(message)
-        if self.ingest.poll() is not None:
-            self.ingest = start_ingest(self.settings, self.bootstrap)
+    def _strike(self, name: str, seconds: float) -> None:
+        """Kill one, start it again, look for messages that are missing or there twice."""
+        has_struck = self._victims.strike(name)
+        self.summary.kills[name] += has_struck
+        self._victims.restart()
+        self.summary.gave_up = Counter(self._victims.gave_up)
+        problem = find_problem(self._settings)
+        if problem:
+            self._complain(f"after kill -9 of {name}: {problem}")
+        line = {
+            "at_s": round(seconds, 1),
+            "kill": name if has_struck else None,
+            "taken_in": count_taken_in(self._settings),
+            "problem": problem,
+        }
+        typer.echo(msgspec.json.encode(line).decode(), err=True)
 
-    def stop(self) -> None:
-        """End the ingest; the services go with the folder."""
-        self.ingest.terminate()
-        self.ingest.wait(120)
+    def _settle(self) -> None:
+        """Wait until all is in, a training is published and the dashboard answers."""
+        ends = kafka.read_extent(self._victims.bootstrap, self._settings.topic).ends
+        self.summary.on_topic = sum(ends.values())
+        self._wait_until("every message is taken in", self._all_is_in)
+        self._wait_until("a training is published", self._is_published)
+        self._wait_until("the dashboard answers", self._victims.dashboard_answers)
+
+    def _wait_until(self, expected: str, is_reached: Callable[[], bool]) -> None:
+        """Wait for something, and start what ends meanwhile."""
+
+        def has_come() -> bool:
+            self._victims.restart()
+            return is_reached()
+
+        if not wait_until(has_come, _DRAIN_S):
+            self._complain(f"not within {_DRAIN_S:.0f} s: {expected}")
+
+    def _all_is_in(self) -> bool:
+        time.sleep(2)  # counting is work, and others work here
+        return count_taken_in(self._settings) == self.summary.on_topic
+
+    def _is_published(self) -> bool:
+        status = self._victims.status()
+        return bool(status and status.training and status.training.outcome == "published")
+
+    def _count(self) -> None:
+        """Count, and complain of whatever does not add up."""
+        summary, produced = self.summary, self.summary.produced
+        problem = find_problem(self._settings)
+        events, rejected = read_tables(self._settings)
+        summary.rows, summary.rejected = len(events), len(rejected)
+        summary.accepted = events["event_id"].nunique()
+        if (summary.accepted, summary.rejected) != (produced["events"], produced["rubbish"]):
+            self._complain("produced is not accepted (distinct) + rejected")
+        if problem:
+            self._complain(problem)
+        missed = self._n_kills - summary.kills.total()
+        if missed:
+            self._complain(f"{missed} kills were not done in time")
+        with open_store(embedded.ensure_mongo(self._settings), "recgraph") as store:
+            summary.generations = len(list(self._settings.generations_dir.glob("[0-9]*")))
+            lacking = verify(store, store.current().manifest)
+        if lacking:
+            self._complain(f"the store lacks documents of what is current: {lacking}")
+
+    def _complain(self, problem: str) -> None:
+        self.summary.problems.append(problem)
 
 
-def count(settings: Settings) -> tuple[int, int, int]:
-    """Rows of the event table, distinct events, distinct rejected messages."""
-    tables = Tables(settings.events_dir, settings.rejected_dir)
-    with open_session(settings, spark_jars(settings)) as spark:
-        events = spark_events.read_events(spark, tables)
-        distinct = events.select("event_id").distinct().count()
-        return events.count(), distinct, spark_events.read_rejected(spark, tables).count()
-
-
-def wait_until_all_is_in(chaos: Chaos, topic_id: str, timeout_s: float) -> None:
-    """Wait until the tables have grown no more for a while."""
-    deadline, last, quiet = time.monotonic() + timeout_s, -1, 0
-    while quiet < 15 and time.monotonic() < deadline:
-        chaos.restart()
-        now = len(list(chaos.settings.events_dir.glob("_delta_log/*.json")))
-        quiet, last = (quiet + 1, last) if now == last else (0, now)
-        time.sleep(2)
+def _order(n_kills: int, rng: random.Random) -> list[str]:
+    """Everybody once in random order, then again, so that none is killed too often in a row."""
+    n_rounds = n_kills // len(Victims.names)
+    return [name for _ in range(n_rounds) for name in rng.sample(Victims.names, len(Victims.names))]
 
 
 def main(
     n_events: Annotated[int, typer.Option("--events", help="Events to send.")] = 200_000,
-    rate: Annotated[float, typer.Option(help="Messages a second.")] = 1000.0,
     n_kills: Annotated[int, typer.Option("--kills", help="Kills of each process.")] = 20,
+    pause_s: Annotated[float, typer.Option("--pause", help="Mean seconds between kills.")] = 8.0,
+    max_minutes: Annotated[float, typer.Option(help="No kill after so many.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Of the moments.")] = 1,
 ) -> None:
     """Run it, and say whether every event is there exactly once."""
-    rng = random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        settings = load_settings(data_dir=Path(folder), driver_memory="1g")
-        bootstrap = embedded.ensure_kafka(settings)
-        topic = kafka.ensure_topic(bootstrap, settings.topic, n_partitions=2)
-        chaos = Chaos(settings)
-        sender = threading.Thread(
-            target=produce, args=(settings, bootstrap, n_events, rate, seed), daemon=True
-        )
-        try:
-            sender.start()
-            victims = list(itertools.chain.from_iterable([name] * n_kills for name in chaos.kills))
-            rng.shuffle(victims)
-            seconds = n_events / rate / len(victims)
-            for victim in victims:
-                time.sleep(rng.uniform(0.5, 1.5) * seconds)
-                chaos.strike(victim)
-            sender.join()
-            wait_until_all_is_in(chaos, topic.id, timeout_s=600)
-            chaos.stop()
-            rows, accepted, rejected = count(settings)
-        finally:
-            kill(psutil.Process(chaos.ingest.pid) if chaos.ingest.poll() is None else None)
-            embedded.stop_all(settings)
-    n_rubbish = n_events // 100
-    summary = {
-        "kills": chaos.kills,
-        "produced": {"events": n_events, "again": n_rubbish, "rubbish": n_rubbish},
-        "rows": rows,
-        "accepted": accepted,
-        "rejected": rejected,
-    }
+    clean_up_when_ended()
+    folder = Path(tempfile.mkdtemp(prefix="recgraph-chaos-"))
+    settings = load_settings(data_dir=folder)
+    chaos = Chaos(settings, n_events=n_events, n_kills=n_kills, pause_s=pause_s)
+    summary = chaos.run(seed=seed, max_s=max_minutes * 60)
     typer.echo(msgspec.json.encode(summary).decode())
-    if (accepted, rejected, rows) != (n_events, n_rubbish, n_events + n_rubbish):
-        typer.echo("FAILED: something is lost, or there twice", err=True)
+    if summary.problems:
+        typer.echo(f"FAILED; the tables and logs are in {folder}", err=True)
         raise typer.Exit(1)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

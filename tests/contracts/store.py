@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import networkx as nx
 import pyarrow.dataset as pads
 import pytest
@@ -73,6 +74,9 @@ class StoreContract:
                 (r["item_id"], r["rank"], r["score"], r["parts"], r["source"], r["title"])
                 for r in row["recommended"]
             ]
+            assert [msgspec.to_builtins(r.because) for r in user.recommended] == [
+                r["because"] for r in row["recommended"]
+            ]
         assert len(expected) == 40
 
     def test_item_is_the_row_on_disk_for_every_item(self, store: Store, generation: Path) -> None:
@@ -86,6 +90,7 @@ class StoreContract:
             assert [(r.user_id, r.rank, r.score) for r in item.recommended_to] == [
                 (r["user_id"], r["rank"], r["score"]) for r in row["recommended_to"]
             ]
+            assert msgspec.to_builtins(item.similar) == row["similar"]
         assert len(expected) == 60
 
     def test_degrees_count_the_lists(self, store: Store) -> None:

@@ -193,7 +193,9 @@ def test_user_is_looked_up(open_browser: Open, store: MongoStore) -> None:
     rows = page.get_by_role("region", name="Recommended to this user").locator("tbody tr")
     expect(rows).to_have_count(len(user.recommended))
     expect(rows.first).to_contain_text(f"{user.recommended[0].score:.3f}")
-    expect(rows.first).to_contain_text("ALS")
+    expect(rows.first).to_contain_text("ALS + graph walk")
+    (reason,) = user.recommended[0].because
+    expect(rows.first).to_contain_text(f"because of {reason.title}")
 
 
 @pytest.mark.parametrize(

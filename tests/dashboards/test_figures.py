@@ -10,7 +10,7 @@ from dashboards.figures import (
     ranking_figure,
     top_figure,
 )
-from recgraph.generations import RankingMetrics
+from recgraph.generations import Metrics, RankingMetrics
 from recgraph.ports import ItemProfile
 
 DISTRIBUTION = [(0, 5), (1, 3), (2, 1), (7, 1)]
@@ -67,14 +67,14 @@ def test_figures_hold_arrays_not_lists() -> None:
 
 def test_ranking_figure_has_a_panel_a_task_and_the_best_on_top() -> None:
     rows = [
-        row("next_basket", "als", 0.2),
+        row("next_basket", "als+walk", 0.2),
         row("next_basket", "popular", 0.1),
         row("next_basket", "repeats", 0.3),
-        row("new_items", "als", 0.05),
+        row("new_items", "als+walk", 0.05),
     ]
-    figure = ranking_figure(rows)
+    figure = ranking_figure(Metrics(None, 28.0, rows, [], model="als+walk"))
     assert [note.text for note in figure.layout.annotations] == ["Next basket", "New products"]
-    assert list(figure.data[0].y) == ["Most popular", "ALS", "Bought before"]
+    assert list(figure.data[0].y) == ["Most popular", "ALS + graph walk", "Bought before"]
     assert figure.data[0].x.tolist() == pytest.approx([10, 20, 30])
     colours = figure.data[0].marker.color
     assert colours[1] not in (colours[0], colours[2])

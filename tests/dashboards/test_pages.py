@@ -85,6 +85,15 @@ def test_unknown_page_says_so(store: MongoStore) -> None:
     assert "No such page" in shown(store, "/nowhere")
 
 
+def test_each_recommendation_says_which_purchases_led_there(store: MongoStore) -> None:
+    user = store.user("u20")
+    assert user is not None
+    page = shown(store, "/user", id="u20")
+    assert all(len(row.because) == 1 for row in user.recommended)
+    n_rows = len(user.recommended)
+    assert page.count("because of ") == page.count("ALS + graph walk") == n_rows > 0
+
+
 @pytest.mark.parametrize("user_id", NASTY_USERS)
 def test_user_with_a_nasty_id_is_found(store: MongoStore, user_id: str) -> None:
     text = shown(store, "/user", id=user_id)

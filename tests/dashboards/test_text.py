@@ -1,9 +1,20 @@
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import pytest
 
 from dashboards import palette
-from dashboards.text import ago, error_verdict, moment, number, share, shorten, verdicts
+from dashboards.text import (
+    ago,
+    error_verdict,
+    listed,
+    moment,
+    number,
+    share,
+    shorten,
+    source_name,
+    verdicts,
+)
 from recgraph.generations import ErrorMetrics, Metrics, RankingMetrics
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -43,6 +54,10 @@ def test_ago_names_the_largest_unit(before: timedelta, text: str) -> None:
     assert ago(NOW - before, NOW) == text
 
 
+def test_listed_reads_as_a_sentence_does() -> None:
+    assert [listed(["a", "b", "c"][:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+
+
 def test_moment_is_in_utc() -> None:
     east = timezone(timedelta(hours=5, minutes=30))
     assert moment(datetime(2026, 1, 1, 2, 0, tzinfo=east)) == "2025-12-31 20:30 UTC"
@@ -68,6 +83,24 @@ def test_verdict_compares_with_each_baseline() -> None:
         "times as many as repeating what they bought most.",
         "ALS finds 2.0 % of the first-time purchases: as many as the popular list.",
     ]
+
+
+def test_verdict_is_of_the_lists_that_are_published() -> None:
+    rows = metrics(
+        ("next_basket", "als+walk", 0.1),
+        ("next_basket", "als+walk+repeat", 0.3),
+        ("new_items", "als+walk", 0.2),
+    )
+    published = msgspec.structs.replace(rows, model="als+walk+repeat")
+    assert [text.split(" %")[0] for text in verdicts(published)] == [
+        "ALS + graph walk + repeats finds 30.0",
+        "ALS + graph walk finds 20.0",
+    ]
+
+
+def test_source_name_names_each_part() -> None:
+    assert source_name("als+walk") == "ALS + graph walk"
+    assert source_name("content") == "content"
 
 
 def test_verdict_of_a_baseline_that_finds_nothing() -> None:

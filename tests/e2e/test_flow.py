@@ -90,8 +90,9 @@ def test_a_sale_becomes_a_recommendation(service_settings: Settings, tmp_path: P
         progress = store.progress()
     assert ann is not None
     assert [(each.item_id, each.rank, each.source) for each in ann.recommended] == [
-        ("cake", 1, "als")
+        ("cake", 1, "als+walk")
     ]
+    assert [each.item_id for each in ann.recommended[0].because] == ["tea"]
     assert ann.recommended[0].title == "<img src=x onerror=alert(1)>"
     assert ann.recommended[0].score == pytest.approx(sum(ann.recommended[0].parts.values()))
     assert [each.item_id for each in ann.bought] == ["tea"]

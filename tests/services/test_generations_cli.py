@@ -71,7 +71,7 @@ def test_list_compares_with_the_baselines(settings: Settings) -> None:
     assert "recgraph train" in run("generations", "list")
     write_sample_generation(settings.generations_dir, generation_id=FIRST)
     (entry,) = run_json("generations", "list")["generations"]
-    assert entry["ndcg"]["new_items"] == {"als": 0.062, "popular": 0.049}
+    assert entry["ndcg"]["new_items"] == {"als+walk": 0.062, "als": 0.058, "popular": 0.049}
     shown = run("generations", "list")
     assert FIRST in shown
     assert "0.062 als" in shown
@@ -117,6 +117,31 @@ def test_publish_of_a_rejected_generation_is_refused(settings: Settings) -> None
     with pytest.raises(GenerationError, match="was rejected"):
         run("publish", FIRST)
     assert states() == {FIRST: (True, False, False)}
+    assert run_json("publish", FIRST, "--even-if-rejected")["has_moved"] is True
+    assert states() == {FIRST: (True, True, True)}
+
+
+def test_publish_passes_over_a_newer_rejected_one_and_says_so(settings: Settings) -> None:
+    write_sample_generation(settings.generations_dir, generation_id=FIRST)
+    write_sample_generation(settings.generations_dir, generation_id=SECOND, status="rejected")
+    result = CliRunner().invoke(app, ["publish", "--json"], env={"COLUMNS": "200"})
+    assert json.loads(result.stdout)["generation"] == FIRST
+    assert f"{SECOND} was rejected: nDCG fell below" in result.stderr
+    assert states()[FIRST] == (True, True, True)
+    (newest, _) = run_json("generations", "list")["generations"]
+    assert (newest["status"], newest["reason"][:9]) == ("rejected", "nDCG fell")
+
+
+def test_activate_of_a_rejected_generation_needs_the_flag_each_time(settings: Settings) -> None:
+    write_sample_generation(settings.generations_dir, generation_id=FIRST, status="rejected")
+    write_sample_generation(settings.generations_dir, generation_id=SECOND)
+    run("publish")
+    for _ in ("only on disk", "whole in the store"):
+        with pytest.raises(GenerationError, match=r"was rejected: nDCG .* --even-if-rejected"):
+            run("generations", "activate", FIRST)
+        assert states()[SECOND] == (True, True, True)
+        assert run_json("generations", "activate", FIRST, "--force")["generation"] == FIRST
+        run("generations", "activate", SECOND)
 
 
 def test_publish_without_server_says_so(

@@ -48,7 +48,17 @@ def checkerboard(spark: SparkSession) -> DataFrame:
         for i in range(20)
         if u % 2 == i % 2 and u != i
     ]
+    return interactions(spark, rows)
+
+
+def interactions(spark: SparkSession, rows: list[tuple[str, str, float]]) -> DataFrame:
+    """Interactions of users and items with these ratings, all bought at one moment."""
     frame = spark.createDataFrame(rows, "user_id string, item_id string, rating float")
     return frame.selectExpr(
-        "*", "1 as n_events", "true as is_bought", "timestamp '2020-01-01 00:00:00' as last_at"
+        "*",
+        "rating as recent_rating",
+        "rating as repeat_rating",
+        "1 as n_events",
+        "true as is_bought",
+        "timestamp '2020-01-01 10:00:00' as last_at",
     )

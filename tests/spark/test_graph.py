@@ -4,8 +4,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recgraph.spark import graph as spark_graph
+from recgraph.spark import recommend, walk
 from recgraph.spark.graph import Graph
 from recgraph.spark.model import index_interactions
+from tests.spark.conftest import interactions
 
 BOUGHT = [
     ("ann", "bread", 3.0),
@@ -13,21 +15,25 @@ BOUGHT = [
     ("bob", "bread", 1.0),
     ("c.$ o", "salt", 2.0),
 ]
-LISTS = [(0, 2, 1, 0.9), (1, 1, 1, 0.8), (1, 2, 2, 0.4), (2, 0, 1, 0.7)]
+LISTS = [
+    (0, 2, 1, 0.9, 0.5, 0.4, None, "als+walk", [(1, 0.1), (0, 0.3)]),
+    (1, 1, 1, 0.8, 0.8, 0.0, None, "als", []),
+    (1, 2, 2, 0.4, 0.4, 0.0, None, "als", []),
+    (2, 0, 1, 0.7, 0.7, 0.0, None, "als", []),
+]
+NEIGHBOURS = [(0, 1, 0.2), (0, 2, 0.5), (1, 0, 0.1)]
 
 
 @pytest.fixture(scope="module")
 def house(spark: SparkSession) -> Graph:
-    frame = spark.createDataFrame(BOUGHT, "user_id string, item_id string, rating float")
-    frame = frame.selectExpr(
-        "*", "1 as n_events", "true as is_bought", "timestamp '2020-01-01 10:00:00' as last_at"
-    )
-    lists = spark.createDataFrame(LISTS, "user_index int, item_index int, rank int, score float")
+    lists = spark.createDataFrame(LISTS, recommend.LISTS)
+    similar = spark.createDataFrame(NEIGHBOURS, walk.NEIGHBOURS)
     catalogue = spark.createDataFrame(
         [("bread", "=Bread", "BAKERY", "Own", "LOAVES"), ("unsold", "x", "y", "z", "w")],
         "item_id string, title string, department string, brand string, category string",
     )
-    return spark_graph.build_graph(index_interactions(frame), lists, catalogue)
+    indexed = index_interactions(interactions(spark, BOUGHT))
+    return spark_graph.build_graph(indexed, lists, catalogue, similar)
 
 
 def test_vertices_know_their_degrees_and_attributes(house: Graph) -> None:
@@ -55,11 +61,11 @@ def test_pagerank_has_mean_one_and_counts_both_kinds_of_edges(house: Graph) -> N
 def test_edges_are_keyed_by_ids_that_last(house: Graph) -> None:
     rows = [tuple(row) for row in spark_graph.external_edges(house).collect()]
     assert len(rows) == len(BOUGHT) + len(LISTS)
-    assert ("u:ann", "i:bread", "bought", None, None, 3.0, None) in rows
+    assert ("u:ann", "i:bread", "bought", *[None] * 5, 3.0, None) in rows
     (bob,) = [row for row in rows if row[:2] == ("u:bob", "i:salt")]
     assert bob[2:4] == ("recommended", 2)
-    assert bob[4] == pytest.approx(0.4)
-    assert bob[6] == "als"
+    assert bob[4:7] == (pytest.approx(0.4), pytest.approx(0.4), 0.0)
+    assert bob[7:] == (None, None, "als")
     assert [row[0] for row in rows] == sorted(row[0] for row in rows)
 
 
@@ -68,7 +74,13 @@ def test_user_profiles_hold_the_strongest_neighbours_first(house: Graph) -> None
     ann = profiles["ann"]
     assert [each["item_id"] for each in ann["bought"]] == ["bread", "milk"]
     assert ann["bought"][0]["title"] == "=Bread"
-    assert ann["recommended"][0]["parts"] == {"als": pytest.approx(0.9)}
+    first = ann["recommended"][0]
+    assert first["parts"] == {"als": 0.5, "walk": pytest.approx(0.4)}
+    assert [tuple(each) for each in first["because"]] == [
+        ("bread", 0.3, "=Bread"),
+        ("milk", 0.1, None),
+    ]
+    assert profiles["bob"]["recommended"][0]["because"] == []
     assert [each["rank"] for each in profiles["bob"]["recommended"]] == [1, 2]
 
 
@@ -84,6 +96,11 @@ def test_item_profiles_hold_buyers_and_readers(house: Graph) -> None:
     bread, _, salt = rows
     assert [each["user_id"] for each in bread["buyers"]] == ["ann", "bob"]
     assert [each["user_id"] for each in salt["recommended_to"]] == ["ann", "bob"]
+    assert [(each["item_id"], each["title"]) for each in bread["similar"]] == [
+        ("salt", None),
+        ("milk", None),
+    ]
+    assert salt["similar"] == []
 
 
 def test_degrees_of_items_describe_the_distribution(house: Graph) -> None:

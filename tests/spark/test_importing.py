@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from pymongo.database import Database
 from pyspark.sql import Row, SparkSession
 
 from recgraph import files, jobs, sources
@@ -16,6 +18,7 @@ from recgraph.errors import InputError
 from recgraph.events import rules_from_settings
 from recgraph.jobs import importing
 from recgraph.jobs.importing import Imported
+from recgraph.services.mongo import open_store
 from recgraph.sources import ColumnNames, check_file
 from recgraph.spark import events as spark_events
 from recgraph.spark.importing import parse_file
@@ -45,6 +48,7 @@ def take_in(spark: SparkSession, settings: Settings, path: Path, columns: Column
     found = importing.import_file(spark, settings, check_file(path, columns), Stages())
     assert found.rows == found.accepted + found.rejected + found.duplicates
     assert found.rejected == sum(each.rows for each in found.reasons)
+    assert found.conflicts <= found.duplicates
     return found
 
 
@@ -117,11 +121,18 @@ def test_ids_of_a_column_count_once_and_rows_without_one_go_by_content(
     }
     pd.DataFrame(rows).to_parquet(path)
     columns = ColumnNames(event_id="sale", kind="what")
-    assert counts(take_in(spark, settings, path, columns)) == (6, 4, 0, 2)
+    found = take_in(spark, settings, path, columns)
+    assert counts(found) == (6, 4, 0, 2)
+    assert found.conflicts == 1  # the last row is another sale under the id of the first
     events = events_of(spark, settings)
     messages = list(sources.read_messages(str(path), columns))
     assert [each["event_id"] for each in events] == [messages[n]["event_id"] for n in (0, 1, 3, 4)]
     assert {(each["user_id"], each["kind"]) for each in events} == {("u", "view")}
+
+    rows["quantity"] = [1.5, 2.5] + [1.5] * 4
+    pd.DataFrame(rows).to_parquet(path)
+    found = take_in(spark, settings, path, columns)
+    assert (counts(found), found.conflicts) == ((6, 0, 0, 6), 2)
 
 
 def test_batches_are_shared_out_and_every_row_keeps_its_number(
@@ -155,27 +166,37 @@ def test_a_file_that_changes_meanwhile_is_not_taken_in(
 
 
 def test_the_program_takes_several_files_and_its_report_adds_up(
-    settings: Settings, tmp_path: Path
+    settings: Settings, mongo_uri: str, mongo_database: "Database[dict[str, Any]]", tmp_path: Path
 ) -> None:
     text = "user_id,product_id,quantity,occurred_at\nu,p,1,12/1/2010 8:26\nu,q,1,soon\n"
     for name in ("first.csv", "copy.csv"):
         (tmp_path / name).write_text(text)
     command = [sys.executable, "-m", "recgraph.cli", "import", "first.csv", "copy.csv", "--json"]
+    variables = {
+        "RECGRAPH_DATA_DIR": str(settings.data_dir),
+        "RECGRAPH_MONGO_URI": mongo_uri,
+        "RECGRAPH_MONGO_DATABASE": mongo_database.name,
+    }
     done = subprocess.run(
         [*command, "--time-format", "%m/%d/%Y %H:%M"],
-        env=os.environ | {"RECGRAPH_DATA_DIR": str(settings.data_dir)},
+        env=os.environ | variables,
         stdout=subprocess.PIPE,
         check=True,
     )
     summary = json.loads(done.stdout)
     rejected = {"reason": "time_unparseable", "rows": 1, "example": "'soon'"}
-    first = {"rows": 2, "accepted": 1, "rejected": 1, "duplicates": 0, "reasons": [rejected]}
+    first = {"rows": 2, "accepted": 1, "rejected": 1, "duplicates": 0, "conflicts": 0}
+    first["reasons"] = [rejected]
     copy = first | {"accepted": 0, "duplicates": 1}
     assert summary["files"] == [{"path": "first.csv"} | first, {"path": "copy.csv"} | copy]
     assert [summary[name] for name in ("rows", "accepted", "rejected", "duplicates")] == [
         *(4, 1, 2, 1)
     ]
     assert (summary["accepted_in_all"], summary["rejected_in_all"]) == (1, 1)
+    with open_store(mongo_uri, mongo_database.name) as store:  # what the dashboard shows
+        progress = store.progress()
+    assert progress is not None
+    assert (progress.accepted, progress.rejected) == (1, 1)
 
 
 def test_online_retail_imports_whole(spark: SparkSession, settings: Settings) -> None:

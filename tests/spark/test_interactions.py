@@ -15,7 +15,7 @@ from recgraph.spark.interactions import (
     weighing_from_settings,
 )
 
-IMPLICIT = weighing_from_settings(Settings())
+IMPLICIT = weighing_from_settings(Settings(half_life_days=None))
 DAY = datetime(2020, 1, 1, tzinfo=UTC)
 SCHEMA = (
     "event_id string, user_id string, product_id string, quantity double, rating double, "
@@ -105,6 +105,22 @@ def test_old_events_decay_and_returns_weigh_as_they_are_old(spark: SparkSession)
     )
     decayed = interactions_from_events(frame, IMPLICIT._replace(half_life_days=10.0))
     assert ratings(decayed) == {("u", "old"): pytest.approx(0.25), ("u", "new"): 1.0}
+
+
+def test_each_rating_decays_with_its_own_half_life(spark: SparkSession) -> None:
+    frame = events(spark, {"day": 0}, {"day": 10}, {"product": "new", "day": 20})
+    weighing = IMPLICIT._replace(
+        half_life_days=None, walk_half_life_days=10.0, repeat_half_life_days=20.0
+    )
+    rows = interactions_from_events(frame, weighing).where("item_id = 'p'").collect()
+    found = [(row["rating"], row["recent_rating"], row["repeat_rating"]) for row in rows]
+    assert found == [(2.0, 0.75, pytest.approx(0.5 + 0.5**0.5))]
+
+
+def test_a_fresh_return_leaves_no_rating_below_nothing(spark: SparkSession) -> None:
+    frame = events(spark, {"day": 0}, {"day": 0}, {"day": 400, "quantity": -1})
+    row = interactions_from_events(frame, IMPLICIT).collect()[0]
+    assert (row["rating"], row["recent_rating"], row["repeat_rating"]) == (1.0, 0.0, 0.0)
 
 
 def test_a_return_takes_back_whatever_sign_its_quantity_has(spark: SparkSession) -> None:

@@ -1,4 +1,4 @@
-"""ALS on a checkerboard: what is withheld must be recommended; the same input, the same lists."""
+"""All signals on a checkerboard: what is withheld must be recommended; same input, same lists."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from recgraph.config import Settings
 from recgraph.errors import NoInteractionsError
+from recgraph.spark import blend
 from recgraph.spark.model import fit_als, index_interactions
-from recgraph.spark.recommend import evaluate, recommend_top_k
+from recgraph.spark.recommend import recommend_top_k
+from tests.spark.conftest import interactions
 
 
 def lists(frame: DataFrame) -> dict[int, list[int]]:
@@ -17,12 +19,16 @@ def lists(frame: DataFrame) -> dict[int, list[int]]:
     return found
 
 
-def test_withheld_item_is_recommended_first(checkerboard: DataFrame, small: Settings) -> None:
+@pytest.mark.parametrize("engine", ["spark", "local"])
+def test_withheld_item_is_recommended_first(
+    checkerboard: DataFrame, small: Settings, engine: str
+) -> None:
     indexed = index_interactions(checkerboard)
     assert (indexed.n_users, indexed.n_items, indexed.n_interactions) == (20, 20, 180)
-    factors = fit_als(indexed, small)
-    assert factors.items.shape == (20, 8)
-    found = lists(recommend_top_k(factors, indexed, small))
+    chosen = small.model_copy(update={"engine": engine, "local_regularization": 0.5})
+    model = blend.fit(indexed, chosen)
+    assert model.factors.items.shape == (20, 8)
+    found = lists(recommend_top_k(model, small))
     assert {user: items[0] for user, items in found.items()} == {user: user for user in range(20)}
 
 
@@ -30,45 +36,78 @@ def test_seen_items_are_recommended_only_when_asked(
     checkerboard: DataFrame, small: Settings
 ) -> None:
     indexed = index_interactions(checkerboard)
-    factors = fit_als(indexed, small)
+    model = blend.fit(indexed, small)
     seen = {(row["user_index"], row["item_index"]) for row in indexed.interactions.collect()}
-    without = recommend_top_k(factors, indexed, small).collect()
+    without = recommend_top_k(model, small).collect()
     assert not seen & {(row["user_index"], row["item_index"]) for row in without}
     repeats = small.model_copy(update={"exclude_seen": False})
-    found = recommend_top_k(factors, indexed, repeats).collect()
+    found = recommend_top_k(model, repeats).collect()
     assert len(seen & {(row["user_index"], row["item_index"]) for row in found}) > 20
 
 
-def test_recommend_top_k_equals_mllib(checkerboard: DataFrame, small: Settings) -> None:
-    indexed = index_interactions(checkerboard)
-    factors = fit_als(indexed, small)
-    repeats = small.model_copy(update={"exclude_seen": False, "max_score_block_mb": 1})
-    users = {row["index"]: np.array(row["factors"]) for row in factors.users.collect()}
-    for row in recommend_top_k(factors, indexed, repeats).collect():
-        score = users[row["user_index"]] @ factors.items[row["item_index"]]
+def test_without_the_walk_the_order_is_that_of_als(
+    checkerboard: DataFrame, small: Settings
+) -> None:
+    alone = {"exclude_seen": False, "walk_weight": 0.0, "repeat_weight": 0.0}
+    settings = small.model_copy(update={**alone, "max_score_block_mb": 1})
+    model = blend.fit(index_interactions(checkerboard), settings)
+    count = model.side.coefficients.als
+    assert count > 0
+    users = {row["index"]: np.array(row["factors"]) for row in model.factors.users.collect()}
+    for row in recommend_top_k(model, settings).collect():
+        scores = count * (model.factors.items @ users[row["user_index"]])
+        score = scores[row["item_index"]]
         assert row["score"] == pytest.approx(score, abs=1e-5)
-        better = (users[row["user_index"]] @ factors.items.T > score + 1e-6).sum()
-        assert better <= row["rank"] - 1
+        assert (scores > score + 1e-6).sum() <= row["rank"] - 1
+        assert (row["source"], row["walk"], row["repeat"], row["because"]) == (
+            "als",
+            None,
+            None,
+            [],
+        )
+
+
+def test_a_score_is_the_sum_of_its_parts_and_says_which_purchases_led_there(
+    checkerboard: DataFrame, small: Settings
+) -> None:
+    model = blend.fit(index_interactions(checkerboard), small)
+    found = recommend_top_k(model, small).collect()
+    assert {row["repeat"] for row in found} == {None}
+    for row in found:
+        assert row["score"] == pytest.approx(row["als"] + row["walk"], rel=1e-12)
+    for row in (row for row in found if row["rank"] == 1):  # the item withheld from the user
+        assert row["source"] == "als+walk"
+        led = [each["item_index"] for each in row["because"]]
+        assert len(led) == 3
+        assert {item % 2 for item in led} == {row["user_index"] % 2}
+        # Nine purchases lead there, all alike.
+        assert 3 * sum(each["share"] for each in row["because"]) == pytest.approx(row["walk"])
+
+
+def test_repeats_count_where_lists_may_hold_what_was_bought(
+    checkerboard: DataFrame, small: Settings
+) -> None:
+    model = blend.fit(index_interactions(checkerboard), small)
+    settings = small.model_copy(update={"exclude_seen": False})
+    for row in recommend_top_k(model, settings).collect():
+        total = row["als"] + row["walk"] + row["repeat"]
+        assert row["score"] == pytest.approx(total, rel=1e-12)
+        assert row["source"] == "als+walk+repeat"  # what was bought outweighs the rest
 
 
 def test_the_same_input_gives_the_same_lists(checkerboard: DataFrame, small: Settings) -> None:
     runs = []
     for n_partitions in (1, 5):
         indexed = index_interactions(checkerboard.repartition(n_partitions))
-        frame = recommend_top_k(fit_als(indexed, small), indexed, small)
+        frame = recommend_top_k(blend.fit(indexed, small), small)
         runs.append([tuple(row) for row in frame.orderBy("user_index", "rank").collect()])
     assert runs[0] == runs[1]
 
 
 def test_one_user_only_gets_what_is_left(spark: SparkSession, small: Settings) -> None:
-    frame = spark.createDataFrame(
-        [("only", "a", 1.0)], "user_id string, item_id string, rating float"
-    )
-    frame = frame.selectExpr(
-        "*", "1 as n_events", "true as is_bought", "current_timestamp() as last_at"
-    )
+    frame = interactions(spark, [("only", "a", 1.0)])
     indexed = index_interactions(frame)
-    assert recommend_top_k(fit_als(indexed, small), indexed, small).count() == 0
+    assert recommend_top_k(blend.fit(indexed, small), small).count() == 0
 
 
 def test_nothing_to_train_on_says_what_to_do(checkerboard: DataFrame) -> None:
@@ -76,42 +115,19 @@ def test_nothing_to_train_on_says_what_to_do(checkerboard: DataFrame) -> None:
         index_interactions(checkerboard.where("false"))
 
 
-def test_evaluate_finds_the_withheld_item(checkerboard: DataFrame, small: Settings) -> None:
-    indexed = index_interactions(checkerboard)
-    rows = [(f"user {u:02}", f"item {u:02}", 1.0) for u in range(20)]
-    rows.append(("stranger", "item 01", 1.0))
-    spark = checkerboard.sparkSession
-    test = spark.createDataFrame(rows, "user_id string, item_id string, rating float")
-    test = test.selectExpr("*", "true as is_bought")
-    ranking, errors = evaluate(fit_als(indexed, small), indexed, test, small)
-    found = {(row.task, row.recommender): row for row in ranking}
-    assert found["new_items", "als"].ndcg == 1.0
-    assert found["new_items", "als"].n_users == 20
-    assert found["new_items", "popular"].ndcg < 0.9
-    assert found["next_basket", "repeats"].recall == 0.0  # nobody bought it before
-    assert {row.predictor: row.n_pairs for row in errors} == {"als": 40, "constant": 40}
-    by_name = {row.predictor: row for row in errors}
-    assert by_name["constant"].rmse == pytest.approx(0.5)
-
-
-def test_evaluate_explicit_is_better_than_the_mean(
-    checkerboard: DataFrame, small: Settings
+@pytest.mark.parametrize("engine", ["spark", "local"])
+def test_ratings_are_predicted_from_biases_and_taste(
+    spark: SparkSession, small: Settings, engine: str
 ) -> None:
-    rated = checkerboard.withColumn("rating", checkerboard["rating"] * 5).union(
-        checkerboard.selectExpr(
-            "user_id",
-            "concat('bad', item_id)",
-            "1.0f as rating",
-            "n_events",
-            "is_bought",
-            "last_at",
-        )
-    )
-    train = rated.where("crc32(concat(user_id, item_id)) % 5 > 0")
-    test = rated.where("crc32(concat(user_id, item_id)) % 5 = 0")
-    explicit = small.model_copy(update={"feedback": "explicit", "regularization": 0.01})
-    indexed = index_interactions(train)
-    _, errors = evaluate(fit_als(indexed, explicit), indexed, test, explicit)
-    by_name = {row.predictor: row for row in errors}
-    assert by_name["als"].rmse < by_name["constant"].rmse / 2
-    assert by_name["constant"].rmse == pytest.approx(2.0, abs=0.2)
+    """Users like even or odd items; user u rates u / 10 higher than user 0."""
+    tastes = {(u, i): 3 + u / 10 + (-1) ** (u + i) for u in range(10) for i in range(12)}
+    rows = [(f"u{u:02}", f"i{i:02}", rating) for (u, i), rating in tastes.items() if u != i]
+    table = spark.createDataFrame(rows, "user_id string, item_id string, rating float")
+    frame = table.selectExpr("*", "1 as n_events", "true as is_bought", "current_date() as last_at")
+    settings = {"engine": engine, "feedback": "explicit", "regularization": 0.01}
+    indexed = index_interactions(frame)
+    factors = fit_als(indexed, small.model_copy(update=settings))
+    assert factors.items.shape == (12, small.n_factors + 2)
+    users = {row["index"]: np.array(row["factors"]) for row in factors.users.collect()}
+    for each in range(10):
+        assert factors.items[each] @ users[each] == pytest.approx(tastes[each, each], abs=0.3)

@@ -79,9 +79,9 @@ def test_what_is_larger_than_the_broker_takes_is_cut_and_says_so(
 ) -> None:
     target = ensure_rejected_topic(stream, kafka_bootstrap)
     assert target is not None
-    assert target.max_message_bytes == 1_048_588
+    assert target.max_message_bytes == 10_485_760
     rows = [
-        ("id", 0, 1, "too_large", " " * 60_000, bytearray(b"x" * 3_000_000)),
+        ("id", 0, 1, "too_large", " " * 60_000, bytearray(b"x" * 12_000_000)),
         ("id", 0, 2, "empty", "nothing", None),
         ("id", 0, 3, None, None, None),
     ]
@@ -93,8 +93,8 @@ def test_what_is_larger_than_the_broker_takes_is_cut_and_says_so(
     records = {r.key: r for r in read_records(kafka_bootstrap, stream.rejected_topic)}
     assert set(records) == {b"id/0/1", b"id/0/2"}
     large, empty = records[b"id/0/1"], records[b"id/0/2"]
-    assert 1_000_000 < len(large.value) < 1_048_588
-    assert dict(large.headers)["original_length"] == b"3000000"
+    assert 10_000_000 < len(large.value) < 10_485_760
+    assert dict(large.headers)["original_length"] == b"12000000"
     assert len(dict(large.headers)["detail"]) == 500
     assert empty.value is None
     assert dict(empty.headers)["original_length"] == b"0"

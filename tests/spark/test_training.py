@@ -1,5 +1,6 @@
 """A whole training on small event tables: generations, evaluation, and input that is too little."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from scipy import sparse
 
-from recgraph import catalogue, generations, jobs
+from recgraph import blend, catalogue, generations, jobs, walk
 from recgraph.config import Settings
-from recgraph.errors import NoInteractionsError
-from recgraph.jobs import training
+from recgraph.errors import GenerationError, NoInteractionsError
+from recgraph.jobs import gating, training
 from recgraph.ports import Product
 from recgraph.spark import events as spark_events
 from recgraph.stages import Stages
@@ -87,7 +89,46 @@ def test_train_writes_one_complete_generation(spark: SparkSession, small: Settin
     assert not list(small.generations_dir.glob(".*"))
     ours = {(row.task, row.recommender): row.ndcg for row in manifest.metrics.ranking}
     assert ours["next_basket", "als"] > ours["next_basket", "popular"]
+    assert ours["next_basket", "als+walk"] > ours["next_basket", "popular"]
+    assert manifest.metrics.model == "als+walk"
+    assert manifest.coefficients.keys() == {"als", "walk"}
     assert manifest.metrics.test_days == pytest.approx(99 / 4, abs=0.5)
+
+
+def test_the_files_of_a_generation_give_its_scores_again(
+    spark: SparkSession, small: Settings
+) -> None:
+    write_events(spark, small, shoppers())
+    manifest = training.train(spark, small, Stages())
+    folder = small.generations_dir / manifest.id
+    factors = pq.read_table(folder / generations.USER_FACTORS).to_pandas().set_index("index")
+    items = blend.Items(
+        np.load(folder / generations.ITEM_FACTORS),
+        sparse.load_npz(folder / generations.ITEM_NEIGHBOURS),
+    )
+    sums = np.load(folder / generations.ITEM_SUMS)
+    index = {row["item_id"]: row["item_index"] for row in _profiles(folder, generations.ITEMS)}
+    coefficients = blend.Coefficients(**manifest.coefficients)
+    for user in _profiles(folder, generations.USERS):
+        ratings = np.zeros((1, 20), np.float32)
+        for each in user["bought"]:
+            ratings[0, index[each["item_id"]]] = np.log1p(np.float32(each["rating"]))
+        one = blend.Users(
+            np.array([factors.loc[user["user_index"], "factors"]], np.float32),
+            walk.user_steps(sparse.csr_matrix(ratings), sums),
+        )
+        scores = blend.score(one, items, coefficients)[0]
+        assert len(user["recommended"]) == 3
+        for row in user["recommended"]:
+            assert row["score"] == pytest.approx(scores[index[row["item_id"]]], abs=1e-4)
+            assert row["score"] == pytest.approx(sum(dict(row["parts"]).values()))
+            bought = {each["item_id"] for each in user["bought"]}
+            assert {each["item_id"] for each in row["because"]} <= bought
+
+
+def _profiles(folder: Path, side: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(folder / side).to_pylist()
+    return rows
 
 
 def test_the_same_events_give_the_same_recommendations(
@@ -115,7 +156,7 @@ def test_explicit_feedback_predicts_ratings(spark: SparkSession, small: Settings
     manifest = training.train(spark, explicit, Stages())
     assert manifest.feedback == "explicit"
     assert manifest.counts.users == 12  # who rated nothing says nothing
-    assert {row.predictor for row in manifest.metrics.errors} == {"als", "constant"}
+    assert {row.predictor for row in manifest.metrics.errors} == {"als", "biases", "constant"}
     users = pd.DataFrame(
         pq.read_table(small.generations_dir / manifest.id / generations.USERS).to_pylist()
     )
@@ -161,3 +202,81 @@ def test_strange_ids_go_through_whole(spark: SparkSession, small: Settings) -> N
     folder = small.generations_dir / manifest.id
     vertices = pq.read_table(folder / generations.VERTICES).to_pydict()["id"]
     assert set(vertices) == {f"{kind}:{each}" for kind in "ui" for each in ids}
+
+
+# --- the quality gate ---------------------------------------------------------------------------
+
+
+def test_the_gate_compares_with_the_current_settings_only_when_they_differ(
+    spark: SparkSession, small: Settings
+) -> None:
+    strict = small.model_copy(update={"gate_min_measured": 5})
+    write_events(spark, strict, shoppers())
+    first = training.train(spark, strict, Stages())
+    assert (first.status, first.reason) == ("complete", None)
+    assert first.verdict is not None
+    assert first.verdict.compared_with is None
+    assert {check.against for check in first.verdict.checks} <= {"popular", "recent"}
+
+    again = training.train(spark, strict, Stages())
+    assert again.verdict is not None
+    assert again.verdict.notes == [f"the settings of {first.id} are the same"]
+    assert "compare" not in again.seconds
+
+    # Penalised so much that every factor is nearly nothing, and the lists are as good as random.
+    worse = {"n_factors": 1, "n_iterations": 1, "regularization": 1e6, "walk_weight": 0.0}
+    bad = strict.model_copy(update=worse)
+    refused = training.train(spark, bad, Stages())
+    assert refused.status == "rejected"
+    assert refused.verdict is not None
+    assert refused.verdict.compared_with == again.id
+    assert "current" in {each.against for each in refused.verdict.checks if not each.passed}
+    assert refused.reason == "; ".join(refused.verdict.reasons)
+    assert "compare" in refused.seconds
+    folder = strict.generations_dir / refused.id
+    assert generations.read_manifest(folder) == refused
+    assert pq.read_table(folder / generations.EDGES).num_rows == refused.counts.edges
+    assert generations.resolve(strict.generations_dir, None).name == again.id
+    with pytest.raises(GenerationError, match="no complete generation"):
+        training.train(spark, strict, Stages(), current="20200101-000000-aaaa")
+
+
+def test_a_model_of_ratings_worse_than_a_constant_is_refused(
+    spark: SparkSession, small: Settings
+) -> None:
+    rng = np.random.default_rng(3)
+    noise = [row | {"rating": float(rng.integers(1, 6))} for row in shoppers(n_items=40)]
+    write_events(spark, small, noise)
+    overfit = {"feedback": "explicit", "n_factors": 16, "regularization": 1e-4, "n_iterations": 10}
+    manifest = training.train(spark, small.model_copy(update=overfit), Stages())
+    assert manifest.status == "rejected"
+    assert manifest.reason is not None
+    assert re.fullmatch(r"RMSE [\d.]+ is above constant [\d.]+", manifest.reason)
+
+
+def test_models_that_know_different_users_are_measured_on_those_both_know(
+    spark: SparkSession, small: Settings
+) -> None:
+    rare = [
+        {"user_id": f"rare {number:02}", "product_id": f"item {number:02}", "occurred_at": moment}
+        for number in range(20)
+        for moment in (START, START + timedelta(days=99))
+    ]
+    write_events(spark, small, shoppers() + rare)
+    settings = small.model_copy(update={"gate_min_measured": 5, "exclude_seen": False})
+    current = training.train(spark, settings, Stages())
+    found = spark_events.read_events(spark, jobs.tables_of(settings))
+    choosy = settings.model_copy(update={"min_user_items": 2})
+    judged = gating.judge(found, choosy, current, Stages())
+    n_users = {row.n_users for row in judged.metrics.ranking if row.task == "next_basket"}
+    assert n_users == {12}
+    before = {row.n_users for row in current.metrics.ranking if row.task == "next_basket"}
+    assert before == {32}
+    against = {check.against: check for check in judged.verdict.checks}
+    alone = gating.judge(found, choosy, None, Stages())
+    assert against["current"].value == pytest.approx(alone.verdict.checks[0].value)
+    easy = current.metrics.ranking
+    assert judged.metrics.model == "als+walk+repeat"
+    ours = ("next_basket", judged.metrics.model)
+    of_all = next(r.ndcg for r in easy if (r.task, r.recommender) == ours)
+    assert against["current"].reference != pytest.approx(of_all)

@@ -1,0 +1,110 @@
+"""Factors and walk -> one model of all signals, and blocks of users as `recgraph.blend` has them.
+
+The item side (`Side`) is broadcast: a Python worker holds 4 bytes for each factor of each item and
+8 bytes for each neighbour. The users' side comes row by row, so that it never is in one place.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recgraph import blend
+from recgraph.blend import Coefficients
+from recgraph.columns import Columns as C
+from recgraph.config import Settings
+from recgraph.model import Floats
+from recgraph.spark.blocks import bought, csr, lists_by_user, matrix, with_lists
+from recgraph.spark.model import Factors, Indexed, fit_als
+from recgraph.spark.walk import fit_walk, no_walk
+from recgraph.walk import user_steps
+
+SEEN, RATINGS, REPEATS = "seen_items", "seen_ratings", "seen_repeats"
+"""Columns of a user's row: what the user bought, with both ratings of it."""
+
+_N_SAMPLED = 500
+"""Users over whom the size of each signal is taken."""
+
+
+class Side(NamedTuple):
+    """What a worker needs besides its users."""
+
+    items: blend.Items
+    item_sums: Floats
+    """`recgraph.spark.walk.Walk.item_sums`; empty without a walk."""
+    coefficients: Coefficients
+    """Of all parts, also of those that only evaluation looks at."""
+
+
+class Model(NamedTuple):
+    """Everything that one training found."""
+
+    indexed: Indexed
+    factors: Factors
+    side: Side
+    neighbours: DataFrame
+    """`recgraph.spark.walk.NEIGHBOURS`: those of ``side``, as a frame."""
+
+
+def fit(indexed: Indexed, settings: Settings) -> Model:
+    """All signals of the interactions, and what each counts."""
+    return blended(indexed, fit_als(indexed, settings), settings)
+
+
+def blended(indexed: Indexed, factors: Factors, settings: Settings) -> Model:
+    """The model of factors that are fitted already: the walk, and what each signal counts."""
+    weights = weights_of(settings)
+    walk = fit_walk(indexed, settings) if weights.walk else no_walk(indexed)
+    bare = Side(blend.Items(factors.items, walk.neighbours), walk.item_sums, weights)
+    model = Model(indexed, factors, bare, walk.rows)
+    if settings.feedback == "explicit":
+        return model
+    sample = users_of(_sampled(model, settings.seed), bare)
+    coefficients = blend.coefficients_from_weights(weights, sample, bare.items)
+    return model._replace(side=bare._replace(coefficients=coefficients))
+
+
+def weights_of(settings: Settings) -> Coefficients:
+    """How much each signal counts; a rating that is predicted has one signal, and no other size."""
+    if settings.feedback == "explicit":
+        return Coefficients(als=1.0)
+    return Coefficients(settings.als_weight, settings.walk_weight, settings.repeat_weight)
+
+
+def of_lists(coefficients: Coefficients, *, exclude_seen: bool) -> Coefficients:
+    """The coefficients that lists are made with: without repeats where these are left out."""
+    return coefficients._replace(repeat=0.0) if exclude_seen else coefficients
+
+
+def name_of_lists(settings: Settings) -> str:
+    """What the lists are made by, such as ``als+walk``."""
+    return blend.source_of(of_lists(weights_of(settings), exclude_seen=settings.exclude_seen))
+
+
+def with_signals(model: Model) -> DataFrame:
+    """A row a user: index, factors, and what the user bought, by item."""
+    columns = {C.ITEM_INDEX: SEEN, C.RATING: RATINGS, C.REPEAT_RATING: REPEATS}
+    return with_lists(model.factors.users, lists_by_user(bought(model.indexed), columns))
+
+
+def users_of(batch: pa.RecordBatch, side: Side) -> blend.Users:
+    """A block of the rows of `with_signals`."""
+    factors = matrix(batch, C.FACTORS)
+    n_items = len(side.items.factors)
+    if side.items.neighbours is None:
+        steps = None
+    else:
+        ratings = csr(batch, SEEN, RATINGS, n_items)
+        steps = user_steps(ratings.log1p(), side.item_sums)
+    return blend.Users(factors, steps, csr(batch, SEEN, REPEATS, n_items))
+
+
+def _sampled(model: Model, seed: int) -> pa.RecordBatch:
+    """Seeded sampled users on the driver, always in the same order."""
+    n_users = model.indexed.n_users
+    chosen = np.random.default_rng(seed).permutation(n_users)[:_N_SAMPLED]
+    rows = with_signals(model).where(F.col(C.INDEX).isin(chosen.tolist()))
+    (batch,) = rows.orderBy(C.INDEX).toArrow().combine_chunks().to_batches()
+    return batch

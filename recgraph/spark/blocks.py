@@ -1,0 +1,83 @@
+"""Frames with a row a user -> blocks of users in NumPy, as a Spark task scores them.
+
+A block holds as many users as `rows_per_block` allows, so that its scores of all items fit in
+``max_score_block_mb``.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from scipy import sparse
+
+from recgraph.columns import Columns as C
+from recgraph.config import Settings
+from recgraph.model import Floats, Matrix, Ragged
+from recgraph.spark.model import Indexed
+
+_BYTES_A_SCORE = 24
+"""4 of the score, and at most 20 while the walk is added to it."""
+
+
+def bought(indexed: Indexed) -> DataFrame:
+    """The interactions that are purchases, or ratings, and not only views."""
+    return indexed.interactions.where(C.IS_BOUGHT)
+
+
+def lists_by_user(pairs: DataFrame, columns: Mapping[str, str]) -> DataFrame:
+    """One row a user: index, and a list for each column, all in the order of the first.
+
+    Parameters
+    ----------
+    columns
+        Column of the pairs -> name of its list; the item's index comes first.
+    """
+    pair = F.sort_array(F.collect_list(F.struct(*columns))).alias("pairs")
+    grouped = pairs.groupBy(F.col(C.USER_INDEX).alias(C.INDEX)).agg(pair)
+    lists = (F.col(f"pairs.{column}").alias(name) for column, name in columns.items())
+    return grouped.select(C.INDEX, *lists)
+
+
+def with_lists(users: DataFrame, lists: DataFrame, how: str = "left") -> DataFrame:
+    """The users with their lists; empty ones where a user has none."""
+    empty = {
+        field.name: F.coalesce(field.name, F.array().cast(field.dataType))
+        for field in lists.schema
+        if field.name != C.INDEX
+    }
+    return users.join(lists, C.INDEX, how).withColumns(empty)
+
+
+def rows_per_block(n_items: int, settings: Settings) -> int:
+    """Users whose scores of all items fit in ``max_score_block_mb``, at least one."""
+    return int(max(1, settings.max_score_block_mb * 2**20 // (_BYTES_A_SCORE * n_items)))
+
+
+def blocks(batches: Iterable[pa.RecordBatch], n_rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of at most ``n_rows``."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, n_rows):
+            yield batch.slice(start, n_rows)
+
+
+def matrix(batch: pa.RecordBatch, column: str) -> Floats:
+    """A list column of equal lengths as one float32 array."""
+    flat = batch.column(column).flatten().to_numpy(zero_copy_only=False)
+    found: Floats = flat.astype(np.float32, copy=False).reshape(batch.num_rows, -1)
+    return found
+
+
+def ragged(batch: pa.RecordBatch, column: str) -> Ragged:
+    """A list column as ragged rows."""
+    lists = batch.column(column)
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
+    return Ragged(np.concatenate(([0], np.cumsum(lengths))), lists.flatten().to_numpy())
+
+
+def csr(batch: pa.RecordBatch, items: str, values: str, n_items: int) -> Matrix:
+    """Two list columns as a matrix ``(n_rows, n_items)``: which items, and the value of each."""
+    rows = ragged(batch, items)
+    data = batch.column(values).flatten().to_numpy(zero_copy_only=False)
+    return sparse.csr_matrix((data, rows.items, rows.offsets), shape=(batch.num_rows, n_items))

@@ -1,0 +1,236 @@
+"""A model and the test period -> ranking metrics and errors, beside the baselines.
+
+Spark tasks run `recgraph.evaluation` on blocks of test users. What comes to the driver is, for
+each task and recommender, how often each item was recommended and each nDCG reached.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from recgraph import evaluation, metrics
+from recgraph.columns import Columns as C
+from recgraph.config import Settings
+from recgraph.evaluation import Block, Items
+from recgraph.generations import ErrorMetrics, RankingMetrics
+from recgraph.model import Floats
+from recgraph.spark.blend import RATINGS, SEEN, Model, Side, users_of, with_signals
+from recgraph.spark.blocks import (
+    blocks,
+    bought,
+    lists_by_user,
+    ragged,
+    rows_per_block,
+    with_lists,
+)
+from recgraph.spark.model import Indexed
+from recgraph.spark.scratch import materialize
+
+_TEST, _TEST_RATINGS = "test_items", "test_ratings"
+
+_MICROS_A_DAY = 86_400_000_000
+_BY = ("task", "recommender")
+_BY_USER = metrics.ByUser._fields
+_EVALUATED = (
+    f"task string, recommender string, {', '.join(f'{name} double' for name in _BY_USER)}, "
+    "items array<int>, n_pairs long, squared double, absolute double"
+)
+_EVALUATED_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in _BY),
+        *((name, pa.float64()) for name in _BY_USER),
+        ("items", pa.list_(pa.int32())),
+        ("n_pairs", pa.int64()),
+        ("squared", pa.float64()),
+        ("absolute", pa.float64()),
+    ]
+)
+"""The same as Arrow has it: a row a user with its metrics, or a row a predictor with its errors."""
+
+
+def evaluate(
+    model: Model, test: DataFrame, settings: Settings
+) -> tuple[list[RankingMetrics], list[ErrorMetrics]]:
+    """How the model, its parts and the baselines did on the test period.
+
+    Parameters
+    ----------
+    model
+        The evaluation model, trained on what was before.
+    test
+        user_id, item_id, rating, is_bought of the test period; only what was bought counts. Users
+        and items that the model does not know are left out: nobody can recommend to or of them.
+    """
+    train = model.indexed
+    known = test.where(C.IS_BOUGHT).join(train.users, C.USER_ID).join(train.items, C.ITEM_ID)
+    relevant = lists_by_user(known, {C.ITEM_INDEX: _TEST, C.RATING: _TEST_RATINGS})
+    users = with_lists(with_signals(model), relevant, how="inner")
+    items = _items(model, settings)
+    rows = materialize(users.mapInArrow(_evaluator(model, items, settings), _EVALUATED))
+    return _ranking_metrics(rows, items, train.n_users, settings), _error_metrics(rows)
+
+
+def _items(model: Model, settings: Settings) -> Items:
+    """What the recommenders know about the items of the training period."""
+    train = model.indexed
+    all_bought = bought(train)
+    newest = train.interactions.agg(F.max(C.LAST_AT).alias("newest"))
+    lately = all_bought.crossJoin(newest).where(
+        F.unix_micros("newest") - F.unix_micros(C.LAST_AT) < settings.recent_days * _MICROS_A_DAY
+    )
+    n_items = train.n_items
+    counts = _count_users(all_bought, n_items), _count_users(lately, n_items)
+    return Items(model.side.items, *counts)
+
+
+def _count_users(interactions: DataFrame, n_items: int) -> Floats:
+    """Users who have each item, float32 ``(n_items,)``."""
+    counted = interactions.groupBy(C.ITEM_INDEX).count().toArrow()
+    counts = np.zeros(n_items, np.float32)
+    counts[counted.column(C.ITEM_INDEX).to_numpy()] = counted.column("count").to_numpy()
+    return counts
+
+
+def _scale(train: Indexed) -> evaluation.Scale:
+    row = train.interactions.agg(F.avg(C.RATING), F.min(C.RATING), F.max(C.RATING)).first()
+    assert row is not None  # an aggregate without groups has one row
+    return evaluation.Scale(*map(float, row))
+
+
+def _evaluator(
+    model: Model, items: Items, settings: Settings
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    scale = _scale(model.indexed)
+    context = model.indexed.interactions.sparkSession.sparkContext
+    broadcast = context.broadcast((items, model.side))
+    n_rows = rows_per_block(model.indexed.n_items, settings)
+    k, seed, is_explicit = settings.k, settings.seed, settings.feedback == "explicit"
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        items, side = broadcast.value
+        measured = evaluation.recommenders(side.coefficients)
+        for batch in blocks(batches, n_rows):
+            block = _test_block(batch, side)
+            for ranked in evaluation.rank_block(block, items, k=k, recommenders=measured):
+                yield _ranked_rows(ranked)
+            if is_explicit:
+                errors = evaluation.predict_explicit(block, items, scale)
+            else:
+                errors = evaluation.predict_implicit(block, items, seed=seed)
+            yield _error_rows(errors)
+
+    return run
+
+
+def _test_block(batch: pa.RecordBatch, side: Side) -> Block:
+    return Block(
+        users=batch.column(C.INDEX).to_numpy(),
+        signals=users_of(batch, side),
+        seen=ragged(batch, SEEN),
+        seen_ratings=batch.column(RATINGS).flatten().to_numpy(),
+        test=ragged(batch, _TEST),
+        test_ratings=batch.column(_TEST_RATINGS).flatten().to_numpy(),
+    )
+
+
+def _ranked_rows(ranked: evaluation.Ranked) -> pa.RecordBatch:
+    n = len(ranked.lists)
+    return _evaluated_batch(
+        n,
+        task=[ranked.task] * n,
+        recommender=[ranked.recommender] * n,
+        items=[row[row >= 0].astype(np.int32) for row in ranked.lists],
+        **metrics.ranking_by_user(ranked.hit, ranked.n_relevant)._asdict(),
+    )
+
+
+def _error_rows(errors: list[evaluation.Errors]) -> pa.RecordBatch:
+    return _evaluated_batch(
+        len(errors),
+        recommender=[each.predictor for each in errors],
+        n_pairs=[len(each.errors) for each in errors],
+        squared=[float(np.square(each.errors).sum()) for each in errors],
+        absolute=[float(np.abs(each.errors).sum()) for each in errors],
+    )
+
+
+def _evaluated_batch(n_rows: int, **columns: Any) -> pa.RecordBatch:
+    """A batch of the evaluation's schema; columns that are not given are null."""
+    arrays = [
+        pa.array(columns[field.name], field.type)
+        if field.name in columns
+        else pa.nulls(n_rows, field.type)
+        for field in _EVALUATED_SCHEMA
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=_EVALUATED_SCHEMA)
+
+
+def _ranking_metrics(
+    rows: DataFrame, items: Items, n_users: int, settings: Settings
+) -> list[RankingMetrics]:
+    ranked = rows.where("task is not null")
+    n, averages = F.count("*").cast("int"), (F.avg(name).alias(name) for name in _BY_USER)
+    means = ranked.groupBy(*_BY).agg(n.alias("n_users"), *averages).orderBy(*_BY).collect()
+    ndcg = _counted(ranked.select(*_BY, F.col("ndcg").alias("value")))
+    places = _counted(ranked.select(*_BY, F.explode("items").alias("value")))
+    return [
+        RankingMetrics(
+            k=settings.k,
+            **row.asDict(),
+            **_ndcg_interval(_of(ndcg, row), settings.seed),
+            **_list_metrics(_of(places, row), items, n_users),
+        )
+        for row in means
+    ]
+
+
+def _counted(values: DataFrame) -> pd.DataFrame:
+    """How often each value comes up, on the driver: task, recommender, value, count."""
+    found: pd.DataFrame = values.groupBy(*_BY, "value").count().toArrow().to_pandas()
+    return found
+
+
+def _of(counted: pd.DataFrame, row: Row) -> pd.DataFrame:
+    """The rows of one task and recommender; none where all its lists are empty."""
+    is_same = (counted["task"] == row["task"]) & (counted["recommender"] == row["recommender"])
+    found: pd.DataFrame = counted[is_same]
+    return found
+
+
+def _ndcg_interval(counted: pd.DataFrame, seed: int) -> dict[str, Any]:
+    ndcg = np.repeat(counted["value"].to_numpy(np.float64), counted["count"].to_numpy())
+    interval = metrics.bootstrap_interval(ndcg, seed=seed)
+    return {"ndcg_low": interval.low, "ndcg_high": interval.high}
+
+
+def _list_metrics(counted: pd.DataFrame, items: Items, n_users: int) -> dict[str, Any]:
+    """What the lists are like, whether they hit or not."""
+    counts = np.zeros(len(items.popularity), np.int64)
+    counts[counted["value"]] = counted["count"]
+    return {
+        "coverage": metrics.coverage(counts),
+        "novelty": metrics.novelty(counts, items.popularity, n_users=n_users),
+        "gini": metrics.gini(counts),
+        "top_share": metrics.top_share(counts),
+    }
+
+
+def _error_metrics(rows: DataFrame) -> list[ErrorMetrics]:
+    sums = (
+        rows.where("task is null")
+        .groupBy("recommender")
+        .agg(F.sum("n_pairs").alias("n"), F.sum("squared").alias("s"), F.sum("absolute").alias("a"))
+        .where("n > 0")
+        .orderBy("recommender")
+    )
+    return [
+        ErrorMetrics(
+            row["recommender"], row["n"], float(row["s"] / row["n"]) ** 0.5, row["a"] / row["n"]
+        )
+        for row in sums.collect()
+    ]
