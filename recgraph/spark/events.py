@@ -47,17 +47,13 @@ PLACE_SCHEMA = pa.schema(
 REJECTION_SCHEMA = pa.schema(
     [(C.REASON, pa.string()), (C.DETAIL, pa.string()), (C.RAW, pa.binary())]
 )
+_PLACES = (C.PARTITION, C.OFFSET, C.INGESTED_AT)
 _PARSED = pa.schema(
-    [
-        *EVENT_SCHEMA,
-        PLACE_SCHEMA.field(C.PARTITION),
-        PLACE_SCHEMA.field(C.OFFSET),
-        *REJECTION_SCHEMA,
-    ]
+    [*EVENT_SCHEMA, *(PLACE_SCHEMA.field(name) for name in _PLACES), *REJECTION_SCHEMA]
 )
 _PARSED_DDL = (
     "event_id string, user_id string, product_id string, quantity double, rating double, "
-    "kind string, occurred_at timestamp, partition int, offset long, "
+    "kind string, occurred_at timestamp, partition int, offset long, ingested_at timestamp, "
     "reason string, detail string, raw binary"
 )
 _EVENT_COLUMNS = [*EVENT_SCHEMA.names, *PLACE_SCHEMA.names]
@@ -100,18 +96,20 @@ def parse_messages(messages: DataFrame, rules: Rules, topic_id: str) -> DataFram
     """
     parse = partial(_parse_batches, rules=rules, topic_id=topic_id)
     parsed = messages.select("value", C.PARTITION, C.OFFSET).mapInArrow(parse, _PARSED_DDL)
-    # What all rows have in common need not pass through Python.
-    common = {C.TOPIC_ID: F.lit(topic_id), C.INGESTED_AT: F.lit(datetime.now(UTC))}
-    return parsed.withColumns(common)
+    # The time is no literal: it would stand in the code that Spark makes of the plan, and each
+    # batch would be compiled, and warm up, anew.
+    return parsed.withColumn(C.TOPIC_ID, F.lit(topic_id))
 
 
 def _parse_batches(
     batches: Iterable[pa.RecordBatch], *, rules: Rules, topic_id: str
 ) -> Iterator[pa.RecordBatch]:
     """Of each batch its events, and after them what was rejected of it."""
-    for batch in batches:
-        raws = batch.column("value").to_pylist()
-        parsed = parse_events(raws, rules, now=datetime.now(UTC))
+    for messages in batches:
+        now = datetime.now(UTC)
+        ingested_at = pa.repeat(pa.scalar(now, _PARSED.field(C.INGESTED_AT).type), len(messages))
+        batch = messages.append_column(C.INGESTED_AT, ingested_at)
+        parsed = parse_events(batch.column("value").to_pylist(), rules, now=now)
         events = [each for each in parsed if isinstance(each, SaleEvent)]
         if len(events) == len(parsed):  # nothing to part, nothing to copy
             yield _event_batch(events, batch, topic_id)
@@ -153,7 +151,7 @@ def _parsed_batch(
     columns: Mapping[str, Sequence[Any] | pa.Array], messages: pa.RecordBatch
 ) -> pa.RecordBatch:
     """The columns and the places of the messages; what is not among them is null."""
-    arrays = {name: messages.column(name) for name in (C.PARTITION, C.OFFSET)}
+    arrays = {name: messages.column(name) for name in _PLACES}
     for name, values in columns.items():
         arrays[name] = pa.array(values, _PARSED.field(name).type)
     every = [arrays.get(f.name, pa.nulls(messages.num_rows, f.type)) for f in _PARSED]
