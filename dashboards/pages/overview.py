@@ -148,7 +148,7 @@ def _quality(metrics: Metrics) -> Child:
         return card("Quality", html.P(metrics.note or "Nothing was measured."))
     k = metrics.ranking[0].k
     sentences = [*verdicts(metrics), *filter(None, [error_verdict(metrics.errors)])]
-    held_out = f"the last {metrics.test_days:g} days, held back from training"
+    held_out = f"the last {metrics.test_days:.3g} days, held back from training"
     if metrics.cut_at is not None:
         held_out += f" (from {moment(metrics.cut_at)})"
     drawn = figure("ranking", ranking_figure(metrics), " ".join(sentences))
