@@ -130,7 +130,7 @@ def coefficients_from_weights(weights: Coefficients, users: Users, items: Items)
         found[ALS] = weights.als / _size_of_products(users.factors, items.factors)
     for name in PARTS[1:]:
         weight = getattr(weights, name)
-        alone = Coefficients(**dict.fromkeys(PARTS, 0.0) | {name: 1.0})
+        alone = only(Coefficients(1.0, 1.0, 1.0, 1.0), [name])
         for signal in _sparse_signals(users, items, alone) if weight else []:
             found[name] = weight / _size(signal.data, n_scores)
     return Coefficients(**found)

@@ -36,6 +36,15 @@ class ByUser(NamedTuple):
     hit_rate: Floats64
 
 
+class OfLists(NamedTuple):
+    """What lists are like, whether they hit or not."""
+
+    coverage: float
+    novelty: float
+    gini: float
+    top_share: float
+
+
 class Interval(NamedTuple):
     """The two ends of a confidence interval."""
 
@@ -206,6 +215,24 @@ def top_share(counts: Ints, *, share: float = 0.01) -> float:
     total = counts.sum()
     n_top = max(1, round(len(counts) * share))
     return float(np.sort(counts)[-n_top:].sum() / total) if total else 0.0
+
+
+def list_metrics(counts: Ints, popularity: Floats, *, n_users: int) -> OfLists:
+    """All metrics of lists that no answer is needed for.
+
+    Parameters
+    ----------
+    counts
+        How often each item is recommended, ``(n_items,)``.
+    popularity, n_users
+        As `novelty` takes them.
+    """
+    return OfLists(
+        coverage(counts),
+        novelty(counts, popularity, n_users=n_users),
+        gini(counts),
+        top_share(counts),
+    )
 
 
 def bootstrap_interval(

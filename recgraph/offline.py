@@ -22,7 +22,6 @@ from recgraph.recommender import Choice, Signals
 BLEND = "als+walk"
 BIASED = "biases+als"
 _RECENT_DAYS = 28
-_MEGABYTES = 2**20
 
 
 class Lists(NamedTuple):
@@ -140,7 +139,8 @@ def _popularity(rows: dataset.Rows, shape: tuple[int, int]) -> Floats:
 
 
 def _popular_lists(popularity: Floats, users: Ints, seen: Matrix | None, k: int) -> TopK:
-    return _in_blocks(users, k, len(popularity), lambda rows: _tiled(popularity, rows, seen))
+    blocks = recommender.blocks_of(users, len(popularity))
+    return recommender.best((_tiled(popularity, rows, seen) for rows in blocks), k)
 
 
 def _tiled(popularity: Floats, users: Ints, seen: Matrix | None) -> Floats:
@@ -151,19 +151,8 @@ def _tiled(popularity: Floats, users: Ints, seen: Matrix | None) -> Floats:
 def _repeat_lists(seen: Matrix, popularity: Floats, users: Ints, k: int) -> TopK:
     """What each user bought most; equal ones, and the rest, by popularity."""
     below_one = popularity / (popularity.max() + 1)
-    return _in_blocks(
-        users, k, len(popularity), lambda rows: seen[rows].toarray() + below_one[None, :]
-    )
-
-
-def _in_blocks(users: Ints, k: int, n_items: int, scores_of: Any) -> TopK:
-    n_rows = max(1, 64 * _MEGABYTES // (4 * n_items))
-    found = [
-        top_k(scores_of(users[start : start + n_rows]), k) for start in range(0, len(users), n_rows)
-    ]
-    if not found:
-        return TopK(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
-    return TopK(*map(np.concatenate, zip(*found, strict=True)))
+    blocks = recommender.blocks_of(users, len(popularity))
+    return recommender.best((seen[rows].toarray() + below_one[None, :] for rows in blocks), k)
 
 
 def _ranking(
@@ -185,10 +174,7 @@ def _ranking(
     return means | {
         "ndcg_low": interval.low,
         "ndcg_high": interval.high,
-        "coverage": metrics.coverage(shown),
-        "gini": metrics.gini(shown),
-        "top_share": metrics.top_share(shown),
-        "novelty": metrics.novelty(shown, popularity, n_users=shape[0]),
+        **metrics.list_metrics(shown, popularity, n_users=shape[0])._asdict(),
     }
 
 

@@ -3,7 +3,7 @@
 The same rooms as the training on Spark (`walk`, `blend`, `model`), for data that fits in memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -23,7 +23,7 @@ _N_SAMPLED = 500
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """What `recgraph tune` chooses: how interactions are weighed, and the model's settings."""
+    """What a search chooses: how interactions are weighed, and the model's settings."""
 
     transform: Transform = "log"
     """What the events of a pair come to: 1, log(1 + sum), or their sum."""
@@ -110,19 +110,29 @@ def recommend(
     seen
         Items to leave out, ``(n_users, n_items)`` of all users; None leaves none out.
     """
-    blocks = [top_k(scores, k) for scores in score_blocks(signals, coefficients, users, seen=seen)]
-    if not blocks:
+    return best(score_blocks(signals, coefficients, users, seen=seen), k)
+
+
+def best(scores: Iterable[Floats], k: int) -> TopK:
+    """The k best items of each row of scores that come block by block."""
+    found = [top_k(block, k) for block in scores]
+    if not found:
         return TopK(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
-    return TopK(*map(np.concatenate, zip(*blocks, strict=True)))
+    return TopK(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def blocks_of(users: Ints, n_items: int) -> Iterator[Ints]:
+    """The users in blocks whose scores of all items take at most 64 MiB, one user at least."""
+    n_rows = max(1, _BLOCK_BYTES // (4 * n_items))
+    for start in range(0, len(users), n_rows):
+        yield users[start : start + n_rows]
 
 
 def score_blocks(
     signals: Signals, coefficients: Coefficients, users: Ints, *, seen: Matrix | None
 ) -> Iterator[Floats]:
     """Scores of every item, block of users by block; -inf for what is left out."""
-    n_rows = max(1, _BLOCK_BYTES // (4 * len(signals.items.factors)))
-    for start in range(0, len(users), n_rows):
-        rows = users[start : start + n_rows]
+    for rows in blocks_of(users, len(signals.items.factors)):
         scores = blend.score(signals.users(rows), signals.items, coefficients)
         yield scores if seen is None else mask(scores, ragged(seen[rows]))
 

@@ -6,7 +6,7 @@ and alone, for its exponent only scales the columns of one product.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -278,7 +278,7 @@ def _walk_products(
     starts = walk.user_steps(first[held_out.users], sums)
     blocks = [
         np.asarray(((starts[rows] @ steps.back) @ steps.on).toarray(), np.float32)
-        for rows in _blocks(len(held_out.users), shape[1])
+        for rows in recommender.blocks_of(np.arange(len(held_out.users)), shape[1])
     ]
     return blocks, np.asarray(last.sum(axis=0)).ravel()
 
@@ -289,8 +289,8 @@ def _best_weight(
     """The best mean nDCG over the weights of the walk, and that weight."""
     n_items = len(factors.items)
     als = [
-        score_users(factors.users[held_out.users[rows]], factors.items)
-        for rows in _blocks(len(held_out.users), n_items)
+        score_users(factors.users[rows], factors.items)
+        for rows in recommender.blocks_of(held_out.users, n_items)
     ]
     ratio = _size(als) / (_size(walked) or 1.0)
     found = []
@@ -317,12 +317,6 @@ def _mean_ndcg(scores: Any, held_out: Validation, k: int) -> float:
         found.append(metrics.ndcg(hit, n_relevant[rows]))
         start += len(block)
     return float(np.concatenate(found).mean())
-
-
-def _blocks(n_users: int, n_items: int) -> Iterator[slice]:
-    n_rows = max(1, 64 * 2**20 // (4 * n_items))
-    for start in range(0, n_users, n_rows):
-        yield slice(start, start + n_rows)
 
 
 def _size(blocks: list[Floats]) -> float:

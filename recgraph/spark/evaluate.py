@@ -18,7 +18,7 @@ from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.evaluation import Block, Items
 from recgraph.generations import ErrorMetrics, RankingMetrics
-from recgraph.model import Floats
+from recgraph.model import Floats, Ints
 from recgraph.spark.blend import RATINGS, SEEN, Model, Side, users_of, with_signals
 from recgraph.spark.blocks import (
     blocks,
@@ -183,7 +183,9 @@ def _ranking_metrics(
             k=settings.k,
             **row.asDict(),
             **_ndcg_interval(_of(ndcg, row), settings.seed),
-            **_list_metrics(_of(places, row), items, n_users),
+            **metrics.list_metrics(
+                _places(_of(places, row), items), items.popularity, n_users=n_users
+            )._asdict(),
         )
         for row in means
     ]
@@ -208,16 +210,11 @@ def _ndcg_interval(counted: pd.DataFrame, seed: int) -> dict[str, Any]:
     return {"ndcg_low": interval.low, "ndcg_high": interval.high}
 
 
-def _list_metrics(counted: pd.DataFrame, items: Items, n_users: int) -> dict[str, Any]:
-    """What the lists are like, whether they hit or not."""
+def _places(counted: pd.DataFrame, items: Items) -> Ints:
+    """How often each item is recommended, int64 ``(n_items,)``."""
     counts = np.zeros(len(items.popularity), np.int64)
     counts[counted["value"]] = counted["count"]
-    return {
-        "coverage": metrics.coverage(counts),
-        "novelty": metrics.novelty(counts, items.popularity, n_users=n_users),
-        "gini": metrics.gini(counts),
-        "top_share": metrics.top_share(counts),
-    }
+    return counts
 
 
 def _error_metrics(rows: DataFrame) -> list[ErrorMetrics]:

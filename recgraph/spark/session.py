@@ -119,8 +119,6 @@ def _builder(settings: Settings, jars: Sequence[Path], scratch: Path) -> SparkSe
         "spark.ui.retainedJobs": "50",
         "spark.sql.ui.retainedExecutions": "20",
         "spark.ui.showConsoleProgress": "false",
-        # A batch has its own time in the code that Spark makes for it; 1,000 are kept by default.
-        "spark.sql.codegen.cache.maxEntries": "100",
         # These pools start a thread a stage and keep it for a minute, up to 1,024 of them: hundreds
         # in a process that runs a batch a second.
         "spark.sql.shuffleExchange.maxThreadThreshold": "32",

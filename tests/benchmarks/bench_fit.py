@@ -22,7 +22,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import typer
-from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.storagelevel import StorageLevel
 
@@ -30,7 +29,7 @@ from recgraph import jobs
 from recgraph.config import Settings, load_settings
 from recgraph.spark.model import fit_als, index_interactions
 from recgraph.stages import Stages
-from tests.benchmarks.bench_spark import pairs_of, seconds
+from tests.benchmarks.bench_spark import mllib, pairs_of, seconds
 
 N_ROUNDS = 3
 HEAP = "4g"
@@ -43,22 +42,8 @@ def settings_for(folder: Path) -> Settings:
 
 
 def fit_mllib(pairs: DataFrame, settings: Settings, **blocks: int) -> None:
-    """MLlib's fit of our model."""
-    als = ALS(
-        rank=settings.n_factors,
-        maxIter=settings.n_iterations,
-        regParam=settings.regularization,
-        alpha=settings.alpha,
-        implicitPrefs=True,
-        seed=settings.seed,
-        userCol="user_index",
-        itemCol="item_index",
-        ratingCol="rating",
-        **blocks,
-    )
-    model = als.fit(pairs)
-    model.userFactors.count()
-    model.itemFactors.count()
+    """MLlib's fit of our model, both sides computed."""
+    mllib(pairs, settings, **blocks).itemFactors.count()
 
 
 def measure(contender: str, folder: Path) -> None:

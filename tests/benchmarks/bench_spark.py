@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from recgraph import jobs, sources
 from recgraph.config import Settings, load_settings
 from recgraph.spark import blend
-from recgraph.spark.model import Indexed, index_interactions
+from recgraph.spark.model import index_interactions
 from recgraph.spark.recommend import recommend_top_k
 from recgraph.stages import Stages
 
@@ -39,8 +39,8 @@ def pairs_of(spark: SparkSession, n_events: int | None) -> DataFrame:
     return pairs.selectExpr("*", "true as is_bought", "current_timestamp() as last_at")
 
 
-def mllib_defaults(indexed: Indexed, settings: Settings) -> ALSModel:
-    """MLlib as its documentation shows it: same model, its own blocks."""
+def mllib(pairs: DataFrame, settings: Settings, **blocks: int) -> ALSModel:
+    """MLlib as its documentation shows it: same model, its own blocks unless given."""
     als = ALS(
         rank=settings.n_factors,
         maxIter=settings.n_iterations,
@@ -51,8 +51,9 @@ def mllib_defaults(indexed: Indexed, settings: Settings) -> ALSModel:
         userCol="user_index",
         itemCol="item_index",
         ratingCol="rating",
+        **blocks,
     )
-    model = als.fit(indexed.interactions)
+    model = als.fit(pairs)
     model.userFactors.count()
     return model
 
@@ -86,7 +87,7 @@ def main(n_events: int | None) -> None:
             indexed = index_interactions(pairs_of(spark, n_events))
             sizes = (indexed.n_users, indexed.n_items, indexed.n_interactions)
             typer.echo("{:,} users, {:,} items, {:,} interactions".format(*sizes))
-            ours, model = blend.fit(indexed, settings), mllib_defaults(indexed, settings)
+            ours, model = blend.fit(indexed, settings), mllib(indexed.interactions, settings)
             compare(
                 f"top {settings.k} for every user (ours leaves out what was bought)",
                 lambda: recommend_top_k(ours, settings),
