@@ -36,7 +36,8 @@ def pairs_of(spark: SparkSession, n_events: int | None) -> DataFrame:
         .groupBy(F.col("household_id").alias("user_id"), F.col("product_id").alias("item_id"))
         .agg(F.count("*").cast("float").alias("rating"), F.count("*").alias("n_events"))
     )
-    return pairs.selectExpr("*", "true as is_bought", "current_timestamp() as last_at")
+    ratings = ("rating as recent_rating", "rating as repeat_rating")
+    return pairs.selectExpr("*", *ratings, "true as is_bought", "current_timestamp() as last_at")
 
 
 def mllib(pairs: DataFrame, settings: Settings, **blocks: int) -> ALSModel:
