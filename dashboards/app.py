@@ -8,38 +8,65 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl
 
-from dash import MATCH, ClientsideFunction, Dash, Input, Output, State, set_props
-from flask import Flask
+from dash import MATCH, ClientsideFunction, Dash, Input, Output, State, html, set_props
+from dash.exceptions import DependencyException
+from flask_wtf.csrf import generate_csrf
 
-from dashboards.auth import Links, protect
+from dashboards.access import admitted, mark_pages, protect
+from dashboards.api import ApiParts, register_api
+from dashboards.auth import Links
 from dashboards.headers import add_headers
-from dashboards.pages import degrees, network, overview, top, user
+from dashboards.live import LiveParts, add_listening, register_live, stream_origin
+from dashboards.pages import degrees, network, overview, shop, top, user
 from dashboards.parts import Child, link, notice
+from dashboards.server import new_server
 from dashboards.shell import INDEX, navigation, shell
+from dashboards.signing import add_signing
 from recgraph.errors import NotPublished, StoreError
-from recgraph.ports import Store
+from recgraph.ports import Accounts, Store
 
-PAGES: dict[str, ModuleType] = {page.PATH: page for page in (overview, network, degrees, top, user)}
+_ALL: tuple[ModuleType, ...] = (overview, network, degrees, top, user, shop)
+PAGES: dict[str, ModuleType] = {page.PATH: page for page in _ALL}
 """The pages, in the order of the navigation."""
 NAMES: dict[str, str] = {path: page.NAME for path, page in PAGES.items()}
 
 
-def create_app(store: Store, *, secret_key: bytes, links: Links, hosts: list[str]) -> Dash:
+def create_app(
+    store: Store,
+    accounts: Accounts,
+    *,
+    secret_key: bytes,
+    links: Links,
+    hosts: list[str],
+    public_url: str | None = None,
+    api: ApiParts | None = None,
+    live: LiveParts | None = None,
+) -> Dash:
     """Return the dashboard over a store.
 
     Parameters
     ----------
     store
         Where everything is read from.
+    accounts
+        Who may sign in, who is signed in, and the keys of programs.
     secret_key
         Signs the session cookies.
     links
         Where one-time sign-in links are redeemed.
     hosts
         Names that requests may call this server by.
+    public_url
+        Where browsers find the proxy in front of the server; None without one.
+    api
+        What the REST API is made of; None leaves it out.
+    live
+        What the shop and the live marks are made of; without it nobody buys, and pages stay as they
+        were loaded.
     """
-    server = Flask(__name__, static_folder=None)
-    protect(server, secret_key=secret_key, links=links, hosts=hosts)
+    server = new_server(secret_key, hosts, public_url)
+    protect(server, accounts)
+    add_signing(server, accounts, links)
     app = Dash(
         __name__,
         server=server,  # type: ignore[arg-type]
@@ -52,12 +79,33 @@ def create_app(store: Store, *, secret_key: bytes, links: Links, hosts: list[str
         on_error=_explain_in_place,
         enable_mcp=False,
     )
-    app.layout = lambda: shell(NAMES)
+    app.layout = _layout
+    register_live(server, live)
+    add_listening(app)
     _register_shell(app, store)
     for page in PAGES.values():
         page.register(app, store)
-    add_headers(server, app.csp_hashes())
+    mark_pages(server)
+    server.register_error_handler(DependencyException, _no_such_file)
+    if api is not None:
+        register_api(server, api)
+    add_headers(server, app.csp_hashes(), stream_origin)
+    with server.test_request_context():
+        # Dash gives out scripts of documents that it has made; another process may have made one.
+        app.index()
     return app
+
+
+def _no_such_file(error: DependencyException) -> tuple[str, int]:
+    del error  # it lists all files there are
+    return "there is no such file\n", 404
+
+
+def _layout() -> Child:
+    who = admitted()
+    if who is None or who.kind == "key":  # Dash checks a layout at the first request of anybody
+        return html.Div()
+    return shell(NAMES, who, generate_csrf())
 
 
 def render(store: Store, path: str, search: str | None) -> list[Child]:

@@ -1,4 +1,4 @@
-"""What stands around every page: navigation, colour scheme, signing out, and the HTML document."""
+"""What stands around every page: navigation, colour scheme, the account, and the HTML document."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from dash import dcc, html
 
 from dashboards.palette import MANTINE_THEME, cytoscape_stylesheet, plotly_template
 from dashboards.parts import Child, aria
+from recgraph.accounts import Principal
 
 SCHEMES = ("light", "dark")
 
@@ -30,13 +31,17 @@ INDEX = """<!DOCTYPE html>
 """The document around the application."""
 
 
-def shell(names: dict[str, str]) -> Child:
+def shell(names: dict[str, str], who: Principal, csrf_token: str) -> Child:
     """Return the layout around every page.
 
     Parameters
     ----------
     names
         Path -> name of each page, in the order of the navigation.
+    who
+        Who is signed in.
+    csrf_token
+        Proves to the server that the form for signing out is its own.
     """
     children: list[Any] = [
         dcc.Location(id="url", refresh="callback-nav"),
@@ -45,7 +50,11 @@ def shell(names: dict[str, str]) -> Child:
         dcc.Store(id="stylesheets", data={s: cytoscape_stylesheet(s) for s in SCHEMES}),
         html.A("Skip to the content", href="#main", className="skip"),
         html.Header(
-            [_brand(), html.Nav(navigation(names, ""), id="nav", **aria(label="Pages")), _tools()],
+            [
+                _brand(),
+                html.Nav(navigation(names, ""), id="nav", **aria(label="Pages")),
+                html.Div([_scheme_toggle(), _account_menu(who, csrf_token)], className="tools"),
+            ],
             className="top",
         ),
         html.Div(id="notice", role="status"),
@@ -75,8 +84,8 @@ def _brand() -> Child:
     return dmc.Anchor([mark, html.Span("recgraph")], href="/", underline="never", className="brand")
 
 
-def _tools() -> Child:
-    toggle = dmc.ColorSchemeToggle(
+def _scheme_toggle() -> Child:
+    return dmc.ColorSchemeToggle(
         id="scheme",
         lightIcon=html.Span(className="icon icon-moon"),
         darkIcon=html.Span(className="icon icon-sun"),
@@ -85,9 +94,37 @@ def _tools() -> Child:
         size="lg",
         **aria(label="Switch between light and dark"),
     )
+
+
+def _account_menu(who: Principal, csrf_token: str) -> Child:
+    """Return the button that opens who is signed in, the way to the password, and signing out."""
+    button = dmc.ActionIcon(
+        html.Span(className="icon icon-account"),
+        variant="subtle",
+        color="gray",
+        size="lg",
+        **aria(label="Your account"),
+    )
     sign_out = html.Form(
-        html.Button("Sign out", type="submit", className="quiet-button"),
+        [
+            dcc.Input(type="hidden", name="csrf_token", value=csrf_token),
+            html.Button("Sign out", type="submit", className="quiet-button"),
+        ],
         method="post",
         action="/sign-out",
     )
-    return html.Div([toggle, sign_out], className="tools")
+    # Not dmc.Anchor: the account page is no part of the application, and needs no JavaScript.
+    content = [
+        html.P([html.Strong(who.name), html.Br(), who.role or ""], id="who"),
+        html.A("Account and password", href="/account"),
+        html.A("REST API", href="/api-docs"),
+        sign_out,
+    ]
+    return dmc.Popover(
+        [dmc.PopoverTarget(button), dmc.PopoverDropdown(html.Div(content, className="account"))],
+        position="bottom-end",
+        trapFocus=True,
+        returnFocus=True,
+        withArrow=True,
+        shadow="md",
+    )

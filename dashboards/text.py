@@ -1,6 +1,7 @@
 """Numbers, times and findings as a person reads them."""
 
 import html
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -17,6 +18,9 @@ RECOMMENDERS = {
     "als+walk": "ALS + graph walk",
     "als+walk+repeat": "ALS + graph walk + repeats",
     "als+repeat": "ALS + repeats",
+    "als+walk+content": "ALS + graph walk + content",
+    "als+walk+repeat+content": "ALS + graph walk + repeats + content",
+    "content": "Like what they bought",
     "als": "ALS",
     "walk": "Graph walk",
     "popular": "Most popular",
@@ -30,7 +34,14 @@ BASELINES = {
     "repeats": "repeating what they bought most",
 }
 """The baselines, as a sentence calls them."""
-SOURCES = {"als": "ALS", "popular": "popular list", "walk": "graph walk", "repeat": "bought before"}
+SOURCES = {
+    "als": "ALS",
+    "walk": "graph walk",
+    "repeat": "bought before",
+    "content": "like what they bought",
+    "popular_in_segment": "popular in their department",
+    "popular": "popular list",
+}
 """Parts of the model, as the pages call them."""
 
 
@@ -69,6 +80,13 @@ def ago(at: datetime, now: datetime | None = None) -> str:
     return "just now"
 
 
+def span(seconds: float) -> str:
+    """Return how long a wait is, rounded up: in seconds, or from two minutes on in minutes."""
+    unit, length = ("minute", 60) if seconds > 90 else ("second", 1)
+    count = max(1, math.ceil(seconds / length))
+    return f"{number(count)} {unit}{'s' if count > 1 else ''}"
+
+
 def name_of(title: str | None, item_id: str) -> str:
     """Return a product's title, or its id when the catalogue does not know it."""
     return title or f"Product {item_id}"
@@ -95,7 +113,7 @@ def model_on(metrics: Metrics, task: str) -> str | None:
     Lists that may hold repeats are not measured on new products: there, what is left of them is.
     """
     measured = {row.recommender for row in metrics.ranking if row.task == task}
-    names = (metrics.model, metrics.model.removesuffix("+repeat"))
+    names = (metrics.model, metrics.model.replace("+repeat", ""))
     return next((name for name in names if name in measured), None)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from recgraph.model import Floats, Ints, Matrix, score_users
 
@@ -39,7 +40,9 @@ class Items(NamedTuple):
     neighbours: Matrix | None = None
     """`recgraph.walk.item_neighbours`, ``(n_items, n_items)``."""
     similar: Matrix | None = None
-    """Neighbours by content, ``(n_items, n_items)``."""
+    """Neighbours by content, `recgraph.content.similar`, ``(n_items, n_items)``."""
+    discount: Floats | None = None
+    """What the whole score of each item is multiplied by, ``(n_items,)``; None is 1."""
 
 
 class Users(NamedTuple):
@@ -64,54 +67,85 @@ def only(coefficients: Coefficients, names: Collection[str]) -> Coefficients:
     return Coefficients(**dict.fromkeys(PARTS, 0.0) | on)
 
 
+class Signals(NamedTuple):
+    """What the parts add for a block of users: found once, for scores, parts and lists alike."""
+
+    users: Floats | None
+    """Factors times the coefficient of ALS, ``(n_users, n_factors)``; None where ALS is off."""
+    items: Items
+    others: dict[str, Matrix]
+    """The other parts that are on, each ``(n_users, n_items)`` and times its coefficient."""
+    shape: tuple[int, int]
+
+    def scores(self) -> Floats:
+        """Scores of every item for each user, float32 ``(n_users, n_items)``."""
+        if self.users is None:
+            scores = np.zeros(self.shape, np.float32)
+        else:
+            scores = score_users(self.users, self.items.factors)
+        for signal in self.others.values():
+            rows = np.repeat(np.arange(signal.shape[0]), np.diff(signal.indptr))
+            scores[rows, signal.indices] += signal.data
+        if self.items.discount is not None:
+            scores *= self.items.discount
+        return scores
+
+    def parts_at(self, lists: Ints) -> dict[str, Floats]:
+        """The parts of the scores of some items, by name; each has the shape of ``lists``.
+
+        Parameters
+        ----------
+        lists
+            Item indices ``(n_users, k)``; parts of -1 are 0.
+        """
+        rows, places = np.nonzero(lists >= 0)
+        chosen = lists[rows, places]
+        found = {name: np.asarray(part[rows, chosen]).ravel() for name, part in self.others.items()}
+        if self.users is not None:
+            als = np.einsum("pf,pf->p", self.users[rows], self.items.factors[chosen])
+            found = {ALS: als, **found}
+        parts = {name: np.zeros(lists.shape, np.float32) for name in found}
+        for name, values in found.items():
+            discount = 1 if self.items.discount is None else self.items.discount[chosen]
+            parts[name][rows, places] = values * discount
+        return parts
+
+
+def signals(users: Users, items: Items, coefficients: Coefficients) -> Signals:
+    """The parts that are on, each times its coefficient."""
+    shape = len(users.factors), len(items.factors)
+    factors = users.factors * np.float32(coefficients.als) if coefficients.als else None
+    others = {}
+    for name in PARTS[1:]:
+        if coefficient := getattr(coefficients, name):
+            signal = _signal(name, users, items)
+            silent = sparse.csr_matrix(shape)
+            part = coefficient * (silent if signal is None else signal)
+            others[name] = part.tocsr().astype(np.float32)
+    return Signals(factors, items, others, shape)
+
+
+def _signal(name: str, users: Users, items: Items) -> Matrix | None:
+    """A signal besides ALS, ``(n_users, n_items)``; None where there is nothing to make it from."""
+    if name == REPEAT:
+        return users.repeats
+    then = items.neighbours if name == WALK else items.similar
+    return None if users.steps is None or then is None else users.steps @ then
+
+
 def score(users: Users, items: Items, coefficients: Coefficients) -> Floats:
     """Scores of every item for each user, float32 ``(n_users, n_items)``."""
-    scores = score_users(users.factors * np.float32(coefficients.als), items.factors)
-    for signal in _sparse_signals(users, items, coefficients):
-        rows = np.repeat(np.arange(signal.shape[0]), np.diff(signal.indptr))
-        scores[rows, signal.indices] += signal.data
-    return scores
+    return signals(users, items, coefficients).scores()
 
 
-def parts_at(
-    users: Users, items: Items, coefficients: Coefficients, lists: Ints
-) -> dict[str, Floats]:
-    """The parts of the scores of some items, by name; each has the shape of ``lists``.
+def popularity_discount(n_buyers: Floats, exponent: float) -> Floats | None:
+    """What `Items.discount` holds: ``(1 + buyers) ** -exponent``; None for an exponent of 0.
 
-    Parameters
+    References
     ----------
-    lists
-        Item indices ``(n_users, k)``; parts of -1 are 0.
+    Steck (2011), Item popularity and recommendation accuracy, RecSys.
     """
-    rows, places = np.nonzero(lists >= 0)
-    chosen = lists[rows, places]
-    parts = {}
-    for name in PARTS:
-        if getattr(coefficients, name) == 0:
-            continue
-        if name == ALS:
-            values = coefficients.als * np.einsum(
-                "pf,pf->p", users.factors[rows], items.factors[chosen]
-            )
-        else:
-            values = np.zeros(len(rows), np.float32)
-            for signal in _sparse_signals(users, items, only(coefficients, [name])):
-                values = np.asarray(signal[rows, chosen]).ravel()
-        parts[name] = np.zeros(lists.shape, np.float32)
-        parts[name][rows, places] = values
-    return parts
-
-
-def _sparse_signals(users: Users, items: Items, coefficients: Coefficients) -> list[Matrix]:
-    """The signals besides ALS that are on, each times its coefficient; no entry stands twice."""
-    signals = []
-    if coefficients.walk and users.steps is not None and items.neighbours is not None:
-        signals.append(coefficients.walk * (users.steps @ items.neighbours))
-    if coefficients.repeat and users.repeats is not None:
-        signals.append(coefficients.repeat * users.repeats)
-    if coefficients.content and users.steps is not None and items.similar is not None:
-        signals.append(coefficients.content * (users.steps @ items.similar))
-    return [signal.tocsr().astype(np.float32) for signal in signals]
+    return np.power(1 + n_buyers, -exponent, dtype=np.float32) if exponent else None
 
 
 def coefficients_from_weights(weights: Coefficients, users: Users, items: Items) -> Coefficients:
@@ -131,8 +165,8 @@ def coefficients_from_weights(weights: Coefficients, users: Users, items: Items)
     for name in PARTS[1:]:
         weight = getattr(weights, name)
         alone = only(Coefficients(1.0, 1.0, 1.0, 1.0), [name])
-        for signal in _sparse_signals(users, items, alone) if weight else []:
-            found[name] = weight / _size(signal.data, n_scores)
+        if weight:
+            found[name] = weight / _size(signals(users, items, alone).others[name].data, n_scores)
     return Coefficients(**found)
 
 

@@ -45,7 +45,9 @@ class Columns:
     ALS = "als"
     WALK = "walk"
     REPEAT = "repeat"
+    CONTENT = "content"
     SOURCE = "source"
+    SEGMENT = "segment"
 
     # the walk: which items lead where, and what led to a recommendation
     NEIGHBOUR_INDEX = "neighbour_index"

@@ -146,20 +146,34 @@ class Settings(BaseSettings):
     half_life_days: float | None = Field(default=60.0, gt=0)
     """After so many days an event counts half for ALS; unset, old events count as much as new
     ones."""
+    max_user_events: int = Field(default=10_000, ge=1)
+    """Events of one user that training looks at, the newest; whoever has more (a bot, a till) is
+    named, and would otherwise outweigh everybody."""
+    transform: Literal["count", "log", "binary", "cap", "bm25"] = "count"
+    """What ALS is given of a rating r of implicit feedback: r, log(1 + r), min(r, 1), min(r,
+    ``rating_cap``), or r saturated and weighed as BM25 does (docs/settings.md)."""
+    rating_cap: float = Field(default=0.95, gt=0)
+    """The most that ``transform = "cap"`` leaves of a rating; below 1, their quantile."""
     n_factors: int = Field(default=64, ge=1, le=1024)
     """Latent dimension of ALS."""
-    n_iterations: int = Field(default=10, ge=1, le=1000)
-    """Sweeps of ALS over users and items."""
+    n_iterations: int = Field(default=7, ge=1, le=1000)
+    """Sweeps of ALS over users and items; on purchases more of them change nothing that can be
+    measured (docs/metrics.md)."""
     regularization: float = Field(default=0.1, gt=0)
     """Penalty on the factors; Spark multiplies it by the number of ratings (ALS-WR)."""
     engine: Literal["spark", "local"] = "spark"
     """Who solves ALS: ``spark`` at any size, ``local`` in the memory of the driver and faster there
     (needs ``pip install 'recgraph[local]'``)."""
     local_regularization: float = Field(default=10.0, gt=0)
-    """Penalty of the local engine for implicit feedback, not multiplied by the number of ratings:
-    about ``regularization`` times their mean number a user or item."""
+    """Penalty of the local engine for implicit feedback, times the number of ratings to the power
+    of ``local_exponent``."""
+    local_exponent: float = Field(default=0.0, ge=0, le=1)
+    """How the penalty of the local engine grows with the number of ratings: 0 not at all, which is
+    fastest; 1 as Spark's, so that ``local_regularization`` means what ``regularization`` does."""
     alpha: float = Field(default=1.0, gt=0)
     """Implicit feedback: confidence = 1 + alpha * rating."""
+    bias_damping: float = Field(default=5.0, ge=0)
+    """Explicit feedback: so many ratings draw the bias of a user or an item towards 0."""
     als_weight: float = Field(default=1.0, ge=0)
     """How much ALS counts in the score of implicit feedback, beside the walk; 0 leaves it out."""
     walk_weight: float = Field(default=0.6, ge=0)
@@ -175,6 +189,17 @@ class Settings(BaseSettings):
     """How much the user's own purchases count where lists may hold them (``exclude_seen`` off)."""
     repeat_half_life_days: float | None = Field(default=90.0, gt=0)
     """After so many days an own purchase counts half; unset, all count alike."""
+    content_weight: float = Field(default=0.0, ge=0)
+    """How much it counts that a product resembles the user's purchases by its attributes, for
+    products with sales; 0 leaves it out (docs/adr/0011)."""
+    cold_weight: float = Field(default=0.05, ge=0)
+    """The same for products of the catalogue without sales, which have nothing else; at 0.5 they
+    take half of all places (docs/metrics.md)."""
+    max_cold_items: int = Field(default=2_000, ge=0)
+    """Products without sales that can be recommended, those last loaded into the catalogue; 0
+    leaves them all out."""
+    content_neighbours: int = Field(default=50, ge=1, le=10_000)
+    """Products that each product resembles most, by the catalogue."""
     seed: int = 42
     """Seed of everything random: the same events give the same recommendations."""
     min_user_items: int = Field(default=1, ge=1)
@@ -189,6 +214,17 @@ class Settings(BaseSettings):
     """Length of each list of recommendations, and the k of the metrics."""
     exclude_seen: bool = True
     """Leave out of the lists what the user bought already."""
+    max_per_category: int | None = Field(default=None, ge=1)
+    """At most so many products of one category in a list; unset, any number."""
+    popularity_discount: float = Field(default=0.0, ge=0, le=1)
+    """The whole score of a product is divided by its buyers plus one to this power, so that lists
+    show more of the assortment; 0 leaves it as it is."""
+    hidden_path: AbsolutePath | None = None
+    """Text file of product ids, one a line, that no list holds: out of stock, say, or recalled."""
+    hidden_departments: list[str] = []
+    """Departments that no list holds, as a JSON list in the environment."""
+    hidden_categories: list[str] = []
+    """Categories that no list holds."""
     gate_margin: float = Field(default=0.05, ge=0, lt=1)
     """How much worse than the current settings' model, and than the popular lists, a new model may
     be and still be published, as a share."""
@@ -214,11 +250,35 @@ class Settings(BaseSettings):
     """`recgraph run` ends a training, or the publishing of one, that takes longer than so many
     minutes, and tries it again later."""
 
+    # live
+    live_topic: str = Field(default="recommendations", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    """Topic that `live` sends each new list to; it is made if need be."""
+    live_metrics_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Port of 127.0.0.1 on which `live` answers Prometheus, such as 9402; 0 takes a free one, unset
+    there is none."""
+
     # dashboard
     host: str = "127.0.0.1"
     """Address that the dashboard listens on."""
     port: int = Field(default=8050, ge=0, le=65_535)
     """Port of the dashboard; 0 takes a free one."""
+    workers: int = Field(default_factory=lambda: min(4, os.cpu_count() or 1), ge=1, le=64)
+    """Processes of `serve` that answer requests; one a core, at most 4, is the default."""
+    serve_metrics_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Port of 127.0.0.1 on which `serve` answers Prometheus, such as 9401; 0 takes a free one,
+    unset there is none."""
+    stream_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Port of `recgraph stream`, which sends new lists to browsers; 0 takes a free one, unset it is
+    the one after the dashboard's."""
+    stream_clients: int = Field(default=500, ge=1, le=20_000)
+    """Streams that may be open at the same time; further ones are answered with 503."""
+    requests_per_minute: int = Field(default=60_000, ge=1)
+    """Requests to the API that one key or account may send to one process of `serve` in a
+    minute."""
+    public_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.:\[\]-]+$")
+    """Where browsers find the proxy with TLS in front of the dashboard, such as
+    ``https://shop.example``; its ``X-Forwarded-*`` headers are believed then, and cookies are
+    Secure where this says https."""
 
     @field_validator("walk_weight")
     @classmethod
@@ -232,6 +292,11 @@ class Settings(BaseSettings):
     def generations_dir(self) -> Path:
         """Folder of the generations, one folder each."""
         return self.data_dir / "generations"
+
+    @property
+    def tuned_path(self) -> Path:
+        """What `recgraph tune` found, for the next training."""
+        return self.data_dir / "tuned.json"
 
     @property
     def events_dir(self) -> Path:
@@ -257,6 +322,11 @@ class Settings(BaseSettings):
     def status_path(self) -> Path:
         """What `ingest` or `run` says of itself, for all others to read."""
         return self.data_dir / "run" / "status.json"
+
+    @property
+    def live_status_dir(self) -> Path:
+        """What each `live` says of itself, a file a process."""
+        return self.data_dir / "run" / "live"
 
     @property
     def services_dir(self) -> Path:

@@ -32,11 +32,22 @@ class Rows(NamedTuple):
     """float32; 1 where the file has none."""
     times: Ints | None
     """int64 seconds since 1970, None where the file has none."""
+    is_bought: NDArray[np.bool_] | None = None
+    """Which rows are of pairs that were bought, and not only viewed; None: all."""
 
     def where(self, mask: NDArray[np.bool_]) -> "Rows":
         """Some of the rows."""
         times = None if self.times is None else self.times[mask]
-        return Rows(self.users[mask], self.items[mask], self.ratings[mask], times)
+        is_bought = None if self.is_bought is None else self.is_bought[mask]
+        return Rows(self.users[mask], self.items[mask], self.ratings[mask], times, is_bought)
+
+    def bought(self) -> "Rows":
+        """The rows of what was bought."""
+        return self if self.is_bought is None else self.where(self.is_bought)
+
+    def counted(self) -> "Rows":
+        """The same rows, each counting 1: for implicit feedback a rating says no more."""
+        return self._replace(ratings=np.ones(len(self.users), np.float32))
 
 
 class Dataset(NamedTuple):
@@ -71,6 +82,19 @@ class Pairs(NamedTuple):
     """Of each pair."""
     ratings: Floats | None
     n_left_out: int
+
+    def of_users(self, mask: NDArray[np.bool_]) -> "Pairs":
+        """Those of some of ``user_ids``."""
+        is_kept = mask[self.rows]
+        return Pairs(
+            user_ids=self.user_ids[mask],
+            rows=(np.cumsum(mask) - 1)[self.rows[is_kept]],
+            users=self.users[mask],
+            items=self.items[is_kept],
+            item_ids=self.item_ids[is_kept],
+            ratings=None if self.ratings is None else self.ratings[is_kept],
+            n_left_out=self.n_left_out,
+        )
 
 
 def read_dataset(path: Path, *, needs_rating: bool = False) -> Dataset:
@@ -108,6 +132,58 @@ def read_test(path: Path, train: Dataset, *, needs_rating: bool = False) -> Pair
         item_ids=item_ids,
         ratings=_ratings(table) if "rating" in table else None,
         n_left_out=n_left_out,
+    )
+
+
+def cap_users(data: Dataset, most: int) -> tuple[Dataset, dict[str, int]]:
+    """The data with at most so many rows a user, and the rows that each user who has more had.
+
+    The newest stay; without times, those that stand last in the file.
+    """
+    users, times = data.rows.users, data.rows.times
+    counts = np.bincount(users, minlength=len(data.user_ids))
+    above = np.flatnonzero(counts > most)
+    if not len(above):
+        return data, {}
+    order = np.lexsort((np.arange(len(users)) if times is None else times, users))
+    from_behind = np.cumsum(counts)[users[order]] - np.arange(len(users))
+    kept = np.zeros(len(users), np.bool_)
+    kept[order] = from_behind <= most
+    named = {str(data.user_ids[user]): int(counts[user]) for user in above}
+    return data._replace(rows=data.rows.where(kept)), named
+
+
+def parted(data: Dataset, is_test: NDArray[np.bool_]) -> tuple[Dataset, Pairs]:
+    """The rows that are not of the test, with ids of their own, and the test in these ids.
+
+    Raises
+    ------
+    InputError
+        Nothing is left on one side.
+    """
+    if not is_test.any() or is_test.all():
+        message = (
+            f"{int(is_test.sum())} of {len(is_test)} rows would be the test; both sides need some. "
+            "Are there times, and users with two rows or more? Try another --split."
+        )
+        raise InputError(message)
+    rows = data.rows.where(~is_test)
+    (users, user_rows), (items, item_rows) = (
+        np.unique(each, return_inverse=True) for each in (rows.users, rows.items)
+    )
+    rows = rows._replace(users=user_rows.astype(np.int32), items=item_rows.astype(np.int32))
+    known = Dataset(rows, data.user_ids[users], data.item_ids[items], data.n_left_out)
+    held = last_ratings(data.rows.where(is_test), data.shape)
+    asked = np.flatnonzero(np.diff(held.indptr))
+    user_ids, item_ids = data.user_ids[asked], data.item_ids[held.indices]
+    return known, Pairs(
+        user_ids=user_ids,
+        rows=np.repeat(np.arange(len(asked)), np.diff(held.indptr)[asked]),
+        users=_index_of(user_ids, known.user_ids),
+        items=_index_of(item_ids, known.item_ids),
+        item_ids=item_ids,
+        ratings=held.data,
+        n_left_out=0,
     )
 
 

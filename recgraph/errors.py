@@ -15,6 +15,7 @@
     │   ├── StoreUnavailable      MongoDB does not answer
     │   └── NotPublished          no generation is current yet
     └── ServiceError              Kafka, MongoDB, Java or Spark cannot be started or reached
+        ├── FeedGap               lists that were asked for again are gone from the topic
         └── SinkUnavailable       the broker has not acknowledged events (outcomes, retry_after_s)
 
 Each message says what was found, what was expected and what to do next.
@@ -102,6 +103,10 @@ class NotPublished(StoreError):
 
 class ServiceError(RecgraphError):
     """Kafka, MongoDB, Java or Spark cannot be started or reached."""
+
+
+class FeedGap(ServiceError):
+    """Lists that were asked for again are gone from the topic, or are too many."""
 
 
 class SinkUnavailable(ServiceError):

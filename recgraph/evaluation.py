@@ -14,7 +14,9 @@ import numpy as np
 from recgraph import blend, metrics
 from recgraph.biases import without_taste
 from recgraph.blend import Coefficients
-from recgraph.model import Floats, Ints, Ragged, mask, top_k
+from recgraph.fallback import popularity_of
+from recgraph.lists import Rules, choose
+from recgraph.model import Floats, Ints, Ragged, mask
 
 Task = Literal["next_basket", "new_items"]
 
@@ -52,6 +54,8 @@ class Items(NamedTuple):
     """Users who have each item in training, ``(n_items,)``."""
     recent: Floats
     """Those of them who had it in the last days of training, ``(n_items,)``."""
+    rules: Rules | None = None
+    """How the model's lists are made from its scores; None, the k best."""
 
 
 class Recommender(NamedTuple):
@@ -60,6 +64,8 @@ class Recommender(NamedTuple):
     scores: Callable[[Block, Items], Floats]
     """Scores ``(n_users, n_items)``, in an array of its own: the mask is written into it."""
     tasks: tuple[Task, ...] = ("next_basket", "new_items")
+    by_rules: bool = False
+    """Its lists are made as those that are published."""
 
 
 class Ranked(NamedTuple):
@@ -94,7 +100,7 @@ def score_popular(block: Block, items: Items) -> Floats:
 
 def score_recent(block: Block, items: Items) -> Floats:
     """How many users had the item lately; equal ones by popularity."""
-    return np.tile(items.recent + _below_one(items.popularity), (len(block.users), 1))
+    return np.tile(popularity_of(items.popularity, items.recent), (len(block.users), 1))
 
 
 def score_repeats(block: Block, items: Items) -> Floats:
@@ -128,12 +134,14 @@ def recommenders(coefficients: Coefficients) -> dict[str, Recommender]:
     on = [name for name in blend.PARTS if getattr(coefficients, name)]
     new = [name for name in on if name != blend.REPEAT]
     found = {
-        "+".join(names): Recommender(scores_of(blend.only(coefficients, names)))
+        "+".join(names): Recommender(scores_of(blend.only(coefficients, names)), by_rules=True)
         for names in (new, *([name] for name in new))
     }
     if blend.REPEAT in on:
         both = scores_of(coefficients)
-        found[blend.source_of(coefficients)] = Recommender(both, tasks=("next_basket",))
+        found[blend.source_of(coefficients)] = Recommender(
+            both, tasks=("next_basket",), by_rules=True
+        )
     return {**found, **BASELINES}
 
 
@@ -148,14 +156,15 @@ def rank_block(
     new = without(block.test, block.seen, n_items=len(items.popularity))
     for name, recommender in recommenders.items():
         scores = recommender.scores(block, items)
+        rules = items.rules if recommender.by_rules and items.rules else Rules(k)
         if "next_basket" in recommender.tasks:
-            yield _ranked("next_basket", name, scores, block.test, k)
+            yield _ranked("next_basket", name, scores, block.test, rules)
         if "new_items" in recommender.tasks:
-            yield _ranked("new_items", name, mask(scores, block.seen), new, k)
+            yield _ranked("new_items", name, mask(scores, block.seen), new, rules)
 
 
-def _ranked(task: Task, recommender: str, scores: Floats, relevant: Ragged, k: int) -> Ranked:
-    lists = top_k(scores, k).items
+def _ranked(task: Task, recommender: str, scores: Floats, relevant: Ragged, rules: Rules) -> Ranked:
+    lists = choose(scores, rules).items
     hit = metrics.hits(lists, relevant, n_items=scores.shape[1])
     n_relevant = np.diff(relevant.offsets)
     asked = n_relevant > 0
@@ -166,8 +175,7 @@ def without(rows: Ragged, other: Ragged, *, n_items: int) -> Ragged:
     """The elements of ``rows`` that the same row of ``other`` does not have."""
     keys = rows.rows() * n_items + rows.items
     keep = ~np.isin(keys, other.rows() * n_items + other.items)
-    counts = np.bincount(rows.rows()[keep], minlength=len(rows.offsets) - 1)
-    return Ragged(np.concatenate(([0], np.cumsum(counts))), rows.items[keep])
+    return Ragged.from_rows(rows.rows()[keep], rows.items[keep], len(rows.offsets) - 1)
 
 
 class Scale(NamedTuple):

@@ -67,6 +67,11 @@ class SaleEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: str = PURCHASE
 
 
+def place_id(topic_id: str, partition: int, offset: int) -> str:
+    """The identity of an event that has no id: where it stands."""
+    return f"{topic_id}/{partition}/{offset}"
+
+
 class Rejection(msgspec.Struct, frozen=True):
     """A message that is not a sale event, with what was found."""
 

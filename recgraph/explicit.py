@@ -1,7 +1,7 @@
 """Explicit ratings -> biased ALS -> predicted ratings, with its search; in this process.
 
-A rating is the mean, plus the user's and the item's bias, plus what ALS finds in the residual;
-predictions are clipped to the scale of the ratings.
+A rating is the mean, plus the user's and the item's bias, plus what ALS finds in the residual
+(`recgraph.biases`); predictions are clipped to the scale of the ratings.
 """
 
 import time
@@ -13,12 +13,13 @@ import numpy as np
 import optuna
 
 from recgraph import biases, metrics
-from recgraph.biases import Biases
 from recgraph.dataset import Rows, last_ratings
 from recgraph.engines import local
 from recgraph.model import Floats, Ints, Matrix
-from recgraph.split import split_by_time
-from recgraph.tuning import HELD_OUT_SHARE, HELD_OUT_SPAN, search
+from recgraph.tuning import search
+from recgraph.validation import is_held_out
+
+OnTrial = Callable[["Choice", float], None]
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -34,12 +35,23 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Model(NamedTuple):
-    """A biased ALS, and the scale its predictions are clipped to."""
+    """A biased ALS: a prediction is the product of two rows, clipped to the scale."""
 
-    biases: Biases
-    factors: local.Factors
+    users: Floats
+    """`biases.joined`, and a last row for a user who is not known."""
+    items: Floats
+    """The same for items."""
     lowest: float
     highest: float
+
+
+class Found(NamedTuple):
+    """What a search found; the figures are RMSE."""
+
+    best: Choice
+    value: float
+    start_value: float
+    """What the settings did that the search began with."""
 
 
 def fit(ratings: Matrix, choice: Choice) -> Model:
@@ -52,63 +64,68 @@ def fit(ratings: Matrix, choice: Choice) -> Model:
         n_iterations=choice.n_iterations,
         seed=choice.seed,
     )
-    return Model(found, factors, float(ratings.data.min()), float(ratings.data.max()))
+    # The last row is of whoever is not known, whom the index -1 finds: no bias and no taste.
+    found = found._replace(users=np.append(found.users, 0), items=np.append(found.items, 0))
+    one_more = ((0, 1), (0, 0))
+    users, items = biases.joined(
+        np.pad(factors.users, one_more), np.pad(factors.items, one_more), found
+    )
+    return Model(users, items, float(ratings.data.min()), float(ratings.data.max()))
 
 
 def predict(model: Model, users: Ints, items: Ints) -> Floats:
     """Ratings of pairs, within the scale; an index of -1 is unknown and counts as average."""
-    known_users, known_items = users >= 0, items >= 0
-    predicted = np.full(len(users), model.biases.mean, np.float32)
-    predicted[known_users] += model.biases.users[users[known_users]]
-    predicted[known_items] += model.biases.items[items[known_items]]
-    both = known_users & known_items
-    predicted[both] += np.einsum(
-        "pf,pf->p", model.factors.users[users[both]], model.factors.items[items[both]]
-    )
+    predicted: Floats = np.einsum("pf,pf->p", model.users[users], model.items[items])
     return np.clip(predicted, model.lowest, model.highest)
+
+
+def without_taste(model: Model) -> Model:
+    """The model that predicts by mean and biases alone."""
+    return model._replace(users=biases.without_taste(model.users))
 
 
 def tune(
     rows: Rows,
     shape: tuple[int, int],
+    start: Choice,
     *,
     minutes: float,
     by_time: bool = False,
     max_trials: int | None = None,
-    seed: int = 42,
-    on_trial: Callable[[Choice, float], None] = lambda choice, value: None,
-) -> tuple[Choice, float]:
-    """The settings of the biased ALS with the least RMSE on held-out ratings, and that RMSE."""
+    on_trial: OnTrial = lambda choice, value: None,
+) -> Found:
+    """The settings of the biased ALS with the least RMSE on held-out ratings."""
     limit = time.monotonic() + minutes * 60
-    if by_time and rows.times is not None:
-        span = int(rows.times.max() - rows.times.min())
-        is_test = split_by_time(rows.times, test_span=span * HELD_OUT_SPAN)
-    else:
-        is_test = np.random.default_rng(seed).random(len(rows.users)) < HELD_OUT_SHARE
+    is_test = is_held_out(rows, by_time=by_time, seed=start.seed)
     if not is_test.any() or is_test.all():
-        return Choice(seed=seed), float("nan")
+        return Found(start, float("nan"), float("nan"))
     train = last_ratings(rows.where(~is_test), shape)
     test = rows.where(is_test)
     found: list[tuple[float, Choice]] = []
 
     def objective(trial: optuna.Trial) -> float:
         began = time.monotonic()
-        choice = Choice(
-            n_factors=trial.suggest_categorical("n_factors", (8, 16, 32, 64, 128)),
-            regularization=trial.suggest_float("regularization", 0.01, 1.0, log=True),
-            damping=trial.suggest_float("damping", 0.5, 30.0, log=True),
-            seed=seed,
-        )
-        model = fit(train, choice)
-        errors = predict(model, test.users, test.items).astype(np.float64) - test.ratings
-        value = metrics.rmse(errors)
+        choice = _proposed(trial, start)
+        predicted = predict(fit(train, choice), test.users, test.items)
+        value = metrics.rmse(predicted.astype(np.float64) - test.ratings)
         found.append((value, choice))
         on_trial(choice, value)
         if 2 * time.monotonic() - began > limit:
             trial.study.stop()
         return value
 
-    first = {"n_factors": 32, "regularization": 0.1, "damping": 5.0}
-    search(objective, first=first, direction="minimize", seed=seed, n=max_trials)
+    first = {"n_factors": start.n_factors, "regularization": start.regularization}
+    first["damping"] = start.damping
+    search(objective, first=first, direction="minimize", seed=start.seed, n=max_trials)
     value, choice = min(found, key=lambda each: each[0])
-    return choice, value
+    return Found(choice, value, found[0][0])
+
+
+def _proposed(trial: optuna.Trial, start: Choice) -> Choice:
+    n_factors = sorted({8, 16, 32, 64, 128, start.n_factors})
+    return msgspec.structs.replace(
+        start,
+        n_factors=trial.suggest_categorical("n_factors", n_factors),
+        regularization=trial.suggest_float("regularization", 0.01, 1.0, log=True),
+        damping=trial.suggest_float("damping", 0.5, 30.0, log=True),
+    )

@@ -50,6 +50,7 @@ EDGE_COLUMNS: Mapping[str, Type] = {
     C.ALS: "number",
     C.WALK: "number",
     C.REPEAT: "number",
+    C.CONTENT: "number",
     C.RATING: "number",
     C.SOURCE: "text",
 }

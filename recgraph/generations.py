@@ -6,14 +6,24 @@
 ``generation.json``    the `Manifest`; written last, so that a folder with one is complete
 ``vertices/``          Parquet: id (``u:<user id>``, ``i:<item id>``), kind, external_id, title,
                        department, brand, category, bought_degree, recommended_degree, pagerank
-``edges/``             Parquet: src, dst, kind, rank, score, its parts als, walk and repeat,
-                       rating, source; sorted by src, kind, rank, dst
+``edges/``             Parquet: src, dst, kind, rank, score, its parts als, walk, repeat and
+                       content, rating, source; sorted by src, kind, rank, dst
 ``users/``             Parquet: `recgraph.ports.UserProfile` and user_index, a row a user
 ``items/``             Parquet: `recgraph.ports.ItemProfile` and item_index, a row an item
 ``user_factors/``      Parquet: index int32, factors list<float32>
 ``item_factors.npy``   float32 ``(n_items, n_factors)``, to be memory-mapped
 ``item_neighbours.npz`` SciPy CSR, float32 ``(n_items, n_items)``: where a step of the walk leads
 ``item_sums.npy``      float32 ``(n_items,)``: what `recgraph.walk.user_steps` divides by
+``transform.npz``      what ALS is given of a rating: `recgraph.transforms.read_fitted`
+``item_content.npz``   SciPy CSR, float32 ``(n_items, n_items)``: where a step by content leads, as
+                       the part ``content`` counts it (`recgraph.content`); only with a catalogue.
+                       Cold items come last by index; their rows lead to what they resemble
+``item_discount.npy``  float32 ``(n_items,)``: what whole scores are multiplied by; only with
+                       ``popularity_discount``
+``popular.parquet``    segment (a department; null for all), rank from 1, item_index, item_id: what
+                       fills lists that nothing else does (`recgraph.fallback`)
+``histories/``         every user's events and every item's buyers, to be memory-mapped:
+                       `recgraph.histories`
 =====================  ==========================================================================
 
 It is written under a temporary name and renamed, so that readers never see half of one.
@@ -42,7 +52,11 @@ ITEMS = "items"
 USER_FACTORS = "user_factors"
 ITEM_FACTORS = "item_factors.npy"
 ITEM_NEIGHBOURS = "item_neighbours.npz"
+ITEM_CONTENT = "item_content.npz"
+ITEM_DISCOUNT = "item_discount.npy"
 ITEM_SUMS = "item_sums.npy"
+TRANSFORM = "transform.npz"
+POPULAR = "popular.parquet"
 
 KEEP_REJECTED = 2
 """Rejected generations that pruning leaves on disk."""
@@ -62,14 +76,18 @@ class Counts(msgspec.Struct, frozen=True):
     """Those of the duplicates whose content differs from the first."""
     users: int
     items: int
+    """Items that can be recommended: those with interactions, and ``cold_items``."""
     interactions: int
     """Distinct (user, item) with a positive rating; those that are purchases are bought edges."""
     density: float
-    """interactions / (users * items)."""
+    """interactions / (users * items with interactions)."""
     recommendations: int
     """Rows of all lists together: the recommended edges."""
     vertices: int
     edges: int
+    cold_items: int = 0
+    """Items of the catalogue without interactions, the last ones by index. They have content only;
+    in degrees, coverage and tests they count as any other."""
 
 
 class RankingMetrics(msgspec.Struct, frozen=True):
@@ -86,7 +104,7 @@ class RankingMetrics(msgspec.Struct, frozen=True):
     ndcg: float
     recall: float
     coverage: float
-    """Distinct items recommended / items known in training."""
+    """Distinct items recommended / items that can be, cold ones among them."""
     ndcg_low: float | None = None
     """Lower end of the 95 % bootstrap interval of ``ndcg`` over users."""
     ndcg_high: float | None = None
@@ -202,6 +220,9 @@ class Manifest(msgspec.Struct, frozen=True):
     """What the quality gate said; None for a generation older than the gate."""
     coefficients: dict[str, float] = {}
     """Part of the score -> what it is multiplied by; a part that is off is not there."""
+    capped_users: dict[str, int] = {}
+    """Users with more events than ``max_user_events`` -> how many they have; only the newest of
+    theirs were looked at. The hundred with most."""
 
 
 def new_id(now: datetime | None = None) -> str:

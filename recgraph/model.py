@@ -28,6 +28,13 @@ class Ragged(NamedTuple):
     offsets: Ints
     items: Ints
 
+    @classmethod
+    def from_rows(cls, rows: Ints, items: Ints, n_rows: int) -> "Ragged":
+        """The rows of elements that come in any order; those of one row keep theirs."""
+        counts = np.bincount(rows, minlength=n_rows)
+        order = np.argsort(rows, kind="stable")
+        return cls(np.concatenate(([0], np.cumsum(counts))), items[order])
+
     def rows(self) -> NDArray[np.int64]:
         """The row of each element of ``items``."""
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
@@ -111,12 +118,14 @@ def fold_in_users(
     *,
     regularization: float,
     alpha: float | None = None,
+    exponent: float = 1.0,
+    gram: Floats | None = None,
 ) -> Floats:
     """Factors of users, float32 ``(n_users, n_factors)``, with the items held fixed.
 
     One exact half-step of ALS; with users and items exchanged it is the other half. It solves
-    ``(G + sum w y y' + regularization * n I) x = sum p y`` for each user, where n is the number
-    of its ratings (ALS-WR). Explicit feedback: G = 0, w = 1, p = the rating. Implicit feedback,
+    ``(G + sum w y y' + regularization * n^exponent I) x = sum p y`` for each user, where n is the
+    number of its ratings. Explicit feedback: G = 0, w = 1, p = the rating. Implicit feedback,
     with ``alpha``: G = Y'Y, w = alpha * rating, p = 1 + w. A user without ratings gets zeros.
 
     Parameters
@@ -127,14 +136,19 @@ def fold_in_users(
         ``(n_users, n_items)``; an entry of 0 is a rating of 0.
     alpha
         Implicit feedback: confidence = 1 + alpha * rating.
+    exponent
+        How the penalty grows with the number of ratings: 1 as Spark's (ALS-WR), 0 not at all.
+    gram
+        Y'Y of all items, where it is known already.
 
     References
     ----------
     Hu, Koren and Volinsky (2008), equation 4; Zhou et al. (2008), section 3.1.
     """
     n_factors = item_factors.shape[1]
-    gram = np.zeros((n_factors, n_factors), np.float32)
-    if alpha is not None:
+    if alpha is None:
+        gram = np.zeros((n_factors, n_factors), np.float32)
+    elif gram is None:
         gram = item_factors.T @ item_factors
     users = np.zeros((ratings.shape[0], n_factors), np.float32)
     for rows, places in _padded_rows(ratings, n_factors):
@@ -145,7 +159,7 @@ def fold_in_users(
         if alpha is not None:
             left, right = alpha * values, (1 + alpha * values) * is_real
         near_t = near.transpose(0, 2, 1)
-        penalty = regularization * is_real.sum(axis=1)
+        penalty = regularization * is_real.sum(axis=1, dtype=np.float32) ** np.float32(exponent)
         normal = gram + near_t @ (near * left[..., None])
         normal += penalty[:, None, None] * np.eye(n_factors, dtype=np.float32)
         users[rows] = np.linalg.solve(normal, near_t @ right[..., None])[..., 0]

@@ -5,7 +5,7 @@ pairs, and its answers are looked at once, at the end. The definitions are those
 a figure is a mean over all test users, a user or item unknown in training counts as a miss.
 """
 
-from collections.abc import Iterator
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +13,17 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from recgraph import dataset, explicit, metrics, recommender
+from recgraph import blend, dataset, explicit, metrics, recommender
 from recgraph.blend import Coefficients
 from recgraph.dataset import Dataset, Pairs
+from recgraph.folds import Fold
 from recgraph.model import Floats, Ints, Matrix, Ragged, TopK, mask, top_k
-from recgraph.recommender import Choice, Signals
+from recgraph.recommender import Choice
 
-BLEND = "als+walk"
 BIASED = "biases+als"
+_PARTS = (blend.ALS, blend.WALK)
+_N_NEIGHBOURS = 100
+"""Neighbours of each item that item-kNN keeps."""
 _RECENT_DAYS = 28
 
 
@@ -45,36 +48,48 @@ class Outcome(NamedTuple):
 
 
 def evaluate_implicit(
-    train: Dataset, test: Pairs, choice: Choice, *, k: int, exclude_seen: bool
+    data: Dataset, folds: list[Fold], choice: Choice, *, k: int, exclude_seen: bool
 ) -> Outcome:
-    """Every recommender's lists against the test, and the blend's lists."""
-    signals = recommender.fit(train.rows, train.shape, choice)
-    popularity = _popularity(train.rows, train.shape)
-    found, lists = {}, None
-    for lists in _all_lists(signals, train, test, choice, k=k, exclude_seen=exclude_seen):
-        found[lists.recommender] = _ranking(lists.top, test, popularity, train.shape, choice.seed)
-    assert lists is not None  # there are four recommenders at least
-    return Outcome(found, {}, _recommendations(lists.top, train, test), None)
+    """Every recommender's lists against the test, and the blend's lists.
+
+    Parameters
+    ----------
+    data
+        Gives the ids: of everything that any fold may learn from.
+    folds
+        Of different users each; every one has a model of its own.
+    """
+    found = [_all_lists(data, fold, choice, k=k, exclude_seen=exclude_seen) for fold in folds]
+    test = _joined([fold.test for fold in folds])
+    popularity = np.mean([_popularity(fold.train, data.shape) for fold in folds], axis=0)
+    ranking, top = {}, None
+    for same in zip(*found, strict=True):
+        top = TopK(*map(np.concatenate, zip(*(lists.top for lists in same), strict=True)))
+        name = same[0].recommender
+        ranking[name] = _ranking(top, test, popularity, data.shape, choice.seed)
+    assert top is not None  # there are four recommenders at least
+    return Outcome(ranking, {}, _recommendations(top, data, test), None)
 
 
 def evaluate_explicit(
-    train: Dataset, test: Pairs, choice: explicit.Choice, lists: Choice, *, k: int
+    data: Dataset, fold: Fold, choice: explicit.Choice, lists: Choice, *, k: int
 ) -> Outcome:
     """Errors on the ratings of the test, and lists.
 
     The lists are the blend's, from who rated what: ordered by predicted rating they would be full
     of items that hardly anybody rated.
     """
+    test = fold.test
     assert test.ratings is not None  # `read_test` asked for them
-    ratings = dataset.last_ratings(train.rows, train.shape)
+    ratings = dataset.last_ratings(fold.train, data.shape)
     model = explicit.fit(ratings, choice)
     users = test.users[test.rows]
     predicted = {
         "mean": np.full(len(users), ratings.data.mean(), np.float32),
-        "biases": explicit.predict(_without_factors(model), users, test.items),
+        "biases": explicit.predict(explicit.without_taste(model), users, test.items),
         BIASED: explicit.predict(model, users, test.items),
     }
-    outcome = evaluate_implicit(train, test, lists, k=k, exclude_seen=True)
+    outcome = evaluate_implicit(data, [fold], lists, k=k, exclude_seen=True)
     errors = {name: _errors(values, test.ratings) for name, values in predicted.items()}
     pairs = {"user_id": test.user_ids[test.rows], "item_id": test.item_ids}
     predictions = pd.DataFrame(pairs | {"prediction": predicted[BIASED]})
@@ -91,44 +106,68 @@ def write(outcome: Outcome, summary: dict[str, Any], folder: Path) -> None:
     (folder / "metrics.json").write_bytes(encoded + b"\n")
 
 
+def _joined(tests: list[Pairs]) -> Pairs:
+    """The tests of all folds as one, in their order."""
+    starts = np.cumsum([0, *(len(test.user_ids) for test in tests)])
+    rows = [test.rows + start for test, start in zip(tests, starts, strict=False)]
+    return Pairs(
+        user_ids=np.concatenate([test.user_ids for test in tests]),
+        rows=np.concatenate(rows),
+        users=np.concatenate([test.users for test in tests]),
+        items=np.concatenate([test.items for test in tests]),
+        item_ids=np.concatenate([test.item_ids for test in tests]),
+        ratings=None,
+        n_left_out=sum(test.n_left_out for test in tests),
+    )
+
+
 def _all_lists(
-    signals: Signals, train: Dataset, test: Pairs, choice: Choice, *, k: int, exclude_seen: bool
-) -> Iterator[Lists]:
+    data: Dataset, fold: Fold, choice: Choice, *, k: int, exclude_seen: bool
+) -> list[Lists]:
     """The lists of the baselines, of each signal and, last, of the blend."""
-    seen = dataset.rating_matrix(train.rows, train.shape)
-    known = np.flatnonzero(test.users >= 0)
-    users = test.users[known]
+    train = fold.train.counted()
+    history = None if fold.history is None else fold.history.counted()
+    seen = dataset.rating_matrix(train if history is None else history, data.shape)
+    users = fold.test.users[fold.test.users >= 0]
     left_out = seen if exclude_seen else None
-    popular = _popularity(train.rows, train.shape)
-
-    def spread(top: TopK) -> TopK:
-        """Lists of the known users, and the popular list for the others."""
-        fallback = top_k(popular[None, :], k)
-        items = np.repeat(fallback.items, len(test.users), axis=0)
-        scores = np.repeat(fallback.scores, len(test.users), axis=0)
-        items[known], scores[known] = top
-        return TopK(items, scores)
-
-    baselines = {"popular": popular}
-    if train.rows.times is not None:
-        is_recent = dataset.ages_in_days(train.rows.times) < _RECENT_DAYS
-        baselines["recent"] = _popularity(train.rows.where(is_recent), train.shape)
-    for name, popularity in baselines.items():
-        yield Lists(name, spread(_popular_lists(popularity, users, left_out, k)))
+    popular = _popularity(train, data.shape)
+    found = {"popular": _popular_lists(popular, users, left_out, k)}
+    if train.times is not None:
+        recent = train.where(dataset.ages_in_days(train.times) < _RECENT_DAYS)
+        found["recent"] = _popular_lists(_popularity(recent, data.shape), users, left_out, k)
     if not exclude_seen:
-        yield Lists("repeats", spread(_repeat_lists(seen, popular, users, k)))
-    for name, weights in _weights(choice).items():
-        blended = recommender.coefficients(signals, weights, seed=choice.seed)
-        top = recommender.recommend(signals, blended, users, k=k, seen=left_out)
-        yield Lists(name, spread(top))
+        found["repeats"] = _repeat_lists(seen, popular, users, k)
+    learned = dataset.rating_matrix(train, data.shape)
+    found["item-knn"] = _neighbour_lists(learned, seen, users, left_out, k)
+    signals = recommender.fit(train, data.shape, choice)
+    sizes = {
+        name: recommender.coefficients(signals, weights, seed=choice.seed)
+        for name, weights in _weights(choice).items()
+    }
+    if history is not None:
+        signals = recommender.fold_in(signals, train, history, data.shape, choice)
+    for name, blended in sizes.items():
+        found[name] = recommender.recommend(signals, blended, users, k=k, seen=left_out)
+    fallback = top_k(popular[None, :], k)
+    return [Lists(name, _spread(top, fold.test, fallback)) for name, top in found.items()]
+
+
+def _spread(top: TopK, test: Pairs, fallback: TopK) -> TopK:
+    """The lists of the known users, and the popular list for the others."""
+    known = np.flatnonzero(test.users >= 0)
+    items = np.repeat(fallback.items, len(test.users), axis=0)
+    scores = np.repeat(fallback.scores, len(test.users), axis=0)
+    items[known], scores[known] = top
+    return TopK(items, scores)
 
 
 def _weights(choice: Choice) -> dict[str, Coefficients]:
-    return {
-        "als": Coefficients(als=1.0),
-        "walk": Coefficients(als=0.0, walk=1.0),
-        BLEND: recommender.weights_of(choice),
-    }
+    """Each part of the blend alone, and the blend."""
+    weights = recommender.weights_of(choice)
+    alone = {name: blend.only(Coefficients(1.0, 1.0, 1.0, 1.0), [name]) for name in _PARTS}
+    name = blend.source_of(weights)
+    alone.pop(name, None)  # the blend comes last, also where it is one part
+    return {**alone, name: weights}
 
 
 def _popularity(rows: dataset.Rows, shape: tuple[int, int]) -> Floats:
@@ -155,16 +194,41 @@ def _repeat_lists(seen: Matrix, popularity: Floats, users: Ints, k: int) -> TopK
     return recommender.best((seen[rows].toarray() + below_one[None, :] for rows in blocks), k)
 
 
+def _neighbour_lists(
+    train: Matrix, history: Matrix, users: Ints, seen: Matrix | None, k: int
+) -> TopK:
+    """Item-kNN by cosine, of the implicit library: what resembles what the user has.
+
+    References
+    ----------
+    Sarwar et al. (2001), Item-based collaborative filtering recommendation algorithms.
+    """
+    from implicit.nearest_neighbours import CosineRecommender
+    from implicit.utils import ParameterWarning
+
+    model = CosineRecommender(K=_N_NEIGHBOURS)
+    with warnings.catch_warnings():
+        # It makes another kind of matrix itself, and then warns of that.
+        warnings.simplefilter("ignore", ParameterWarning)
+        model.fit(train, show_progress=False)
+    near = model.similarity.astype(np.float32)
+    blocks = recommender.blocks_of(users, train.shape[1])
+    scores = ((rows, (history[rows] @ near).toarray()) for rows in blocks)
+    masked = (
+        each if seen is None else mask(each, recommender.ragged(seen[rows]))
+        for rows, each in scores
+    )
+    return recommender.best(masked, k)
+
+
 def _ranking(
     top: TopK, test: Pairs, popularity: Floats, shape: tuple[int, int], seed: int
 ) -> dict[str, float]:
     """The ranking metrics of some lists; relevant is every test pair, known in training or not."""
-    n_relevant = np.bincount(test.rows, minlength=len(test.user_ids))
+    n_users = len(test.user_ids)
+    n_relevant = np.bincount(test.rows, minlength=n_users)
     is_known = test.items >= 0
-    rows, items = test.rows[is_known], test.items[is_known]
-    order = np.argsort(rows, kind="stable")
-    counts = np.bincount(rows, minlength=len(test.user_ids))
-    relevant = Ragged(np.concatenate(([0], np.cumsum(counts))), items[order])
+    relevant = Ragged.from_rows(test.rows[is_known], test.items[is_known], n_users)
     by_user = metrics.ranking_by_user(
         metrics.hits(top.items, relevant, n_items=shape[1]), n_relevant
     )
@@ -188,12 +252,6 @@ def _recommendations(top: TopK, train: Dataset, test: Pairs) -> pd.DataFrame:
             "score": top.scores[rows, places],
         }
     )
-
-
-def _without_factors(model: explicit.Model) -> explicit.Model:
-    """The biases alone."""
-    nothing = type(model.factors)(*(np.zeros_like(side) for side in model.factors))
-    return model._replace(factors=nothing)
 
 
 def _errors(predicted: Floats, ratings: Floats) -> dict[str, float]:

@@ -1,49 +1,55 @@
-"""Interactions in memory -> fitted signals -> lists: ALS and walk, blended, in this process.
+"""Interactions in memory -> fitted signals -> lists: ALS, walk and repeats, in this process.
 
 The same rooms as the training on Spark (`walk`, `blend`, `model`), for data that fits in memory.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from recgraph import blend, dataset, walk
+from recgraph import blend, dataset, transforms, walk
 from recgraph.blend import Coefficients
 from recgraph.dataset import Rows
 from recgraph.engines import local
 from recgraph.model import Floats, Ints, Matrix, Ragged, TopK, mask, top_k
-
-Transform = Literal["binary", "log", "count"]
+from recgraph.transforms import Transform
 
 _BLOCK_BYTES = 64 * 2**20
 _N_SAMPLED = 500
 """Users over whom the size of each signal is taken."""
+_LEAST_RATING = np.float32(1e-6)
+"""What is left of a rating that decayed to nothing: the pair stays an interaction."""
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """What a search chooses: how interactions are weighed, and the model's settings."""
+    """What a search chooses: how interactions are weighed, and the model's settings.
+
+    The fields are the settings of the same names, if not said otherwise.
+    """
 
     transform: Transform = "log"
-    """What the events of a pair come to: 1, log(1 + sum), or their sum."""
+    cap: float = 0.95
+    """``rating_cap``."""
     half_life_days: float | None = None
-    """After so many days an event counts half."""
     n_factors: int = 64
     regularization: float = 10.0
-    """Plain penalty of the local engine."""
+    """Times the number of ratings to the power of ``exponent``."""
+    exponent: float = 0.0
+    """``local_exponent``; with 1, ``regularization`` is Spark's."""
     alpha: float = 1.0
-    """Confidence = 1 + alpha * rating."""
     n_iterations: int = 10
     seed: int = 42
-    walk_exponent: float = 0.5
-    """How much the walk holds popular items back."""
-    walk_transform: Transform = "log"
-    walk_half_life_days: float | None = None
-    """The same as ``half_life_days``, for the last step of the walk."""
-    n_neighbours: int = 100
     als_weight: float = 1.0
     walk_weight: float = 1.0
+    walk_exponent: float = 0.5
+    walk_half_life_days: float | None = None
+    n_neighbours: int = 100
+    """``walk_neighbours``."""
+    repeat_weight: float = 0.0
+    """0 where lists leave out what is bought already."""
+    repeat_half_life_days: float | None = None
 
 
 class Signals(NamedTuple):
@@ -54,38 +60,96 @@ class Signals(NamedTuple):
     """``(n_users, n_factors)``."""
     steps: Matrix
     """First step of the walk, ``(n_users, n_items)``."""
+    repeats: Matrix | None = None
+    """Own purchases after decay, ``(n_users, n_items)``."""
 
     def users(self, rows: Ints) -> blend.Users:
         """Some users."""
-        return blend.Users(self.factors[rows], self.steps[rows])
+        repeats = None if self.repeats is None else self.repeats[rows]
+        return blend.Users(self.factors[rows], self.steps[rows], repeats)
 
 
 def fit_als(rows: Rows, shape: tuple[int, int], choice: Choice) -> local.Factors:
-    """The factors alone."""
-    return local.fit_implicit(
-        weighed(rows, shape, choice.transform, choice.half_life_days),
+    """The factors alone, users exactly one half-step from the items."""
+    ratings = als_ratings(rows, shape, choice)
+    items = fit_items(ratings, choice)
+    return local.Factors(users_of(items, ratings, choice), items)
+
+
+def als_ratings(rows: Rows, shape: tuple[int, int], choice: Choice) -> Matrix:
+    """The ratings that ALS is given, ``(n_users, n_items)``."""
+    ratings = weighed(rows, shape, choice.half_life_days)
+    fitted = transforms.fit(ratings, choice.transform, cap=choice.cap)
+    return transforms.transformed(ratings, fitted)
+
+
+def fit_items(ratings: Matrix, choice: Choice) -> Floats:
+    """The item factors, ``(n_items, n_factors)``."""
+    return local.fit_items(
+        ratings,
         n_factors=choice.n_factors,
         regularization=choice.regularization,
+        exponent=choice.exponent,
         alpha=choice.alpha,
         n_iterations=choice.n_iterations,
         seed=choice.seed,
     )
 
 
+def users_of(items: Floats, ratings: Matrix, choice: Choice) -> Floats:
+    """The factors of some users, by one exact half-step."""
+    return local.solve_users(
+        items,
+        ratings,
+        regularization=choice.regularization,
+        alpha=choice.alpha,
+        exponent=choice.exponent,
+    )
+
+
+def walk_ratings(rows: Rows, shape: tuple[int, int], choice: Choice) -> tuple[Matrix, Matrix]:
+    """The ratings of the first and of the last step of the walk, as logarithms."""
+    bought = rows.bought()
+    first = weighed(bought, shape, choice.half_life_days)
+    return first.log1p(), weighed(bought, shape, choice.walk_half_life_days).log1p()
+
+
 def fit_walk(rows: Rows, shape: tuple[int, int], choice: Choice) -> tuple[Matrix, Matrix]:
     """The users' first steps, and the items' neighbours."""
-    first = weighed(rows, shape, choice.walk_transform, None)
-    last = weighed(rows, shape, choice.walk_transform, choice.walk_half_life_days)
+    first, last = walk_ratings(rows, shape, choice)
     steps = walk.item_steps(first, last, exponent=choice.walk_exponent)
     sums = np.asarray(first.sum(axis=0)).ravel()
     return walk.user_steps(first, sums), walk.item_neighbours(steps, choice.n_neighbours)
 
 
 def fit(rows: Rows, shape: tuple[int, int], choice: Choice) -> Signals:
-    """Both signals."""
+    """All signals."""
     factors = fit_als(rows, shape, choice)
     steps, neighbours = fit_walk(rows, shape, choice)
-    return Signals(blend.Items(factors.items, neighbours), factors.users, steps)
+    repeats = None
+    if choice.repeat_weight:
+        repeats = weighed(rows.bought(), shape, choice.repeat_half_life_days)
+    return Signals(blend.Items(factors.items, neighbours), factors.users, steps, repeats)
+
+
+def fold_in(
+    signals: Signals, train: Rows, history: Rows, shape: tuple[int, int], choice: Choice
+) -> Signals:
+    """The signals of the users of ``history``, whom the model of ``train`` has never seen.
+
+    The items stay as they were fitted; the rows of all other users are empty.
+    """
+    fitted = transforms.fit(
+        weighed(train, shape, choice.half_life_days), choice.transform, cap=choice.cap
+    )
+    ratings = weighed(history, shape, choice.half_life_days)
+    factors = users_of(signals.items.factors, transforms.transformed(ratings, fitted), choice)
+    sums = np.asarray(walk_ratings(train, shape, choice)[0].sum(axis=0)).ravel()
+    steps = walk.user_steps(walk_ratings(history, shape, choice)[0], sums)
+    repeats = None
+    if choice.repeat_weight:
+        repeats = weighed(history.bought(), shape, choice.repeat_half_life_days)
+    return Signals(signals.items, factors, steps, repeats)
 
 
 def coefficients(signals: Signals, weights: Coefficients, *, seed: int) -> Coefficients:
@@ -97,7 +161,7 @@ def coefficients(signals: Signals, weights: Coefficients, *, seed: int) -> Coeff
 
 def weights_of(choice: Choice) -> Coefficients:
     """The weights that were chosen."""
-    return Coefficients(als=choice.als_weight, walk=choice.walk_weight)
+    return Coefficients(als=choice.als_weight, walk=choice.walk_weight, repeat=choice.repeat_weight)
 
 
 def recommend(
@@ -142,18 +206,11 @@ def ragged(matrix: Matrix) -> Ragged:
     return Ragged(matrix.indptr, matrix.indices)
 
 
-def weighed(
-    rows: Rows, shape: tuple[int, int], transform: Transform, half_life_days: float | None
-) -> Matrix:
-    """The rows as ratings, after decay and transform."""
-    values = None
-    if half_life_days is not None and rows.times is not None:
-        values = np.exp2(-dataset.ages_in_days(rows.times) / np.float32(half_life_days))
+def weighed(rows: Rows, shape: tuple[int, int], half_life_days: float | None) -> Matrix:
+    """What the rows come to by pair, old ones counting less; above 0."""
+    values = rows.ratings
+    if half_life_days is not None and rows.times is not None and len(rows.times):
+        values = values * np.exp2(-dataset.ages_in_days(rows.times) / np.float32(half_life_days))
     matrix = dataset.rating_matrix(rows, shape, values)
-    if transform == "log":
-        matrix.data = np.log1p(matrix.data)
-    elif transform == "binary" and values is None:
-        matrix.data = np.ones_like(matrix.data)
-    elif transform == "binary":
-        matrix.data = np.minimum(matrix.data, 1)
+    matrix.data = np.maximum(matrix.data, _LEAST_RATING)
     return matrix

@@ -2,11 +2,13 @@
 
 The ``split_`` functions take index arrays, a row an interaction, and give a boolean array that is
 true at the rows of the test; the others are the training. They look at users and times only. Where
-a user's rows repeat an item, a split at random has it on both sides: give distinct pairs.
+a user's rows repeat an item, a split at random has it on both sides: `by_pair` keeps its rows
+together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,19 @@ from recgraph.errors import InputError
 from recgraph.model import Ints
 
 Mask = NDArray[np.bool_]
+
+
+class Split(StrEnum):
+    """How a file is parted."""
+
+    time = "time"
+    """The last days of all users."""
+    last_basket = "last-basket"
+    """Each user's last moment."""
+    users = "users"
+    """Users in folds: the model never saw those it is asked about, and folds them in."""
+    random = "random"
+    """A share of each user's items."""
 
 
 def cut_time(first: datetime, last: datetime, *, test_days: float) -> datetime | None:
@@ -100,6 +115,20 @@ def split_at_random(users: Ints, *, share: float, seed: int) -> Mask:
     test = np.empty(len(users), np.bool_)
     test[order] = positions < np.repeat(n_test, n_rows)
     return test
+
+
+def by_pair(users: Ints, items: Ints, split: Callable[[Ints], Iterator[Mask]]) -> Iterator[Mask]:
+    """The masks of a split that keeps the rows of a user's item together.
+
+    Parameters
+    ----------
+    split
+        Gets the users of the distinct pairs, a row a pair.
+    """
+    keys = users.astype(np.int64) * (items.max(initial=0) + 1) + items
+    _, first, pair_of_row = np.unique(keys, return_index=True, return_inverse=True)
+    for mask in split(users[first]):
+        yield mask[pair_of_row]
 
 
 def split_by_user(users: Ints, *, n_folds: int, share: float, seed: int) -> Iterator[Mask]:

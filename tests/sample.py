@@ -15,11 +15,17 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy import sparse
 
+from recgraph import fallback, histories, transforms
 from recgraph.generations import (
     EDGES,
     ITEM_FACTORS,
+    ITEM_NEIGHBOURS,
+    ITEM_SUMS,
     ITEMS,
+    POPULAR,
+    TRANSFORM,
     USER_FACTORS,
     USERS,
     VERTICES,
@@ -32,6 +38,9 @@ from recgraph.generations import (
     open_new,
     write_manifest,
 )
+from recgraph.histories import HISTORIES
+from recgraph.lists import codes_of
+from recgraph.weighing import MICROS_A_DAY
 
 GENERATION_ID = "20260105-120000-5a3e"
 CREATED_AT = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
@@ -131,6 +140,9 @@ def write_sample_generation(
         _write_parts(folder / USERS, _users(graph, rank, max_neighbours))
         _write_parts(folder / ITEMS, _items(graph, rank, max_neighbours))
         _write_factors(folder, rng, n_users, n_items, n_factors)
+        _write_walk(folder, graph)
+        _write_histories(folder / HISTORIES, graph)
+        _write_lists(folder, graph)
         manifest = _manifest(graph, generation_id, created_at, status, k, n_factors)
         write_manifest(folder, manifest)
     return root / generation_id
@@ -298,7 +310,8 @@ def _parts(recommended: dict[str, np.ndarray]) -> dict[str, list[float | None]]:
     is_blend = (recommended["source"] == "als+walk").tolist()
     walk, score = recommended["walk"], recommended["score"]
     parts = {"als": np.round(score - walk, 6).tolist(), "walk": walk.tolist()}
-    blank: dict[str, list[float | None]] = {"repeat": [None] * len(walk)}
+    off: list[float | None] = [None] * len(walk)
+    blank = {"repeat": off, "content": off}
     return {
         name: [value if on else None for value, on in zip(values, is_blend, strict=True)]
         for name, values in parts.items()
@@ -414,6 +427,50 @@ def _write_factors(
     np.save(folder / ITEM_FACTORS, rng.normal(0, 0.1, (n_items, n_factors)).astype(np.float32))
 
 
+def _write_walk(folder: Path, graph: _Graph) -> None:
+    """Write made-up neighbours, 20 an item, and the sums of the ratings."""
+    rng, n_items = np.random.default_rng(3), len(graph.items)
+    items = np.repeat(np.arange(n_items), 20)
+    near = (items + rng.integers(1, n_items, len(items))) % n_items
+    weights = rng.uniform(0.01, 0.1, len(items)).astype(np.float32)
+    neighbours = sparse.csr_matrix((weights, (items, near)), shape=(n_items, n_items))
+    sparse.save_npz(folder / ITEM_NEIGHBOURS, neighbours, compressed=False)
+    b = graph.bought
+    sums = np.bincount(b["item"], np.log1p(b["n_events"]), minlength=n_items)
+    np.save(folder / ITEM_SUMS, sums.astype(np.float32))
+
+
+def _write_lists(folder: Path, graph: _Graph) -> None:
+    """Write what lists are made with, besides scores."""
+    popularity = _degrees(graph.bought, "item", len(graph.items)).astype(np.float32)
+    popular = fallback.popular_lists(popularity, codes_of(graph.departments.tolist()), 200, None)
+    fallback.write_popular(folder / POPULAR, popular, graph.items.tolist())
+    transforms.write_fitted(folder / TRANSFORM, transforms.Fitted("count"))
+
+
+def _write_histories(folder: Path, graph: _Graph) -> None:
+    """Write one event for each purchase, a day apart, the last one when the pair says."""
+    b = graph.bought
+    n_events = b["n_events"]
+    pair = np.repeat(np.arange(len(n_events)), n_events)
+    days_ago = np.cumsum(n_events)[pair] - 1 - np.arange(len(pair))
+    ids = np.array([user_id.encode() for user_id in graph.users], object)
+    events = pa.table(
+        {
+            "user_id": pa.array(ids[b["user"][pair]], pa.large_binary()),
+            "event": pa.array(np.arange(len(pair)), pa.int64()),
+            "time": b["last_at"][pair] - days_ago * MICROS_A_DAY,
+            "amount": np.ones(len(pair)),
+            "item": b["item"][pair].astype(np.int32),
+            "bought": np.ones(len(pair), bool),
+        }
+    )
+    buyers = pa.table({name: b[name] for name in ("item", "user")})
+    histories.write_histories(folder, events.sort_by("user_id").to_batches())
+    in_order = buyers.sort_by([("item", "ascending"), ("user", "ascending")])
+    histories.write_buyers(folder, in_order.to_batches(), len(graph.items))
+
+
 def _write_parts(folder: Path, table: pa.Table) -> None:
     """Write a folder as Spark does: two part files and a marker."""
     folder.mkdir()
@@ -476,7 +533,22 @@ def _manifest(
         created_at=created_at,
         status=status,
         feedback="implicit",
-        settings={"n_factors": n_factors, "n_iterations": 10, "alpha": 10.0, "k": k, "seed": 42},
+        settings={
+            "n_factors": n_factors,
+            "n_iterations": 10,
+            "alpha": 10.0,
+            "k": k,
+            "seed": 42,
+            "engine": "spark",
+            "regularization": 0.1,
+            "kind_weights": {"purchase": 1.0},
+            "half_life_days": 60.0,
+            "walk_half_life_days": None,
+            "repeat_half_life_days": 90.0,
+            "exclude_seen": True,
+            "max_user_events": 10_000,
+        },
+        coefficients={"als": 2.0, "walk": 3.0},
         seen={"kZ3xSampleTopicUuid-w": {"0": events // 2, "1": events - events // 2}},
         events_version=3,
         counts=Counts(

@@ -10,11 +10,18 @@ ROOT = Path(__file__).parent.parent
 
 SPARK = {"pyspark", "delta", "graphframes"}
 CLIENTS = {"kafka", "pymongo", "bson"}
-WEB = {"dash", "flask", "plotly", "dash_cytoscape", "dash_ag_grid", "dash_mantine_components"}
+WEB = {"dash", "flask", "aiohttp", "plotly"} | {
+    *("dash_cytoscape", "dash_ag_grid", "dash_mantine_components")
+}
 SHELL = {"recgraph.jobs", "recgraph.cli"}
 GPL = {"secantus", "secantusdb"}
 
 BANS = {
+    "recgraph/serving/*.py": SPARK
+    | CLIENTS
+    | WEB
+    | SHELL
+    | {"recgraph.services", "recgraph.spark"},
     "recgraph/*.py": SPARK | CLIENTS | WEB | SHELL | {"recgraph.services", "recgraph.spark"},
     "recgraph/jobs/*.py": CLIENTS | WEB | {"recgraph.cli", "dashboards"},
     "recgraph/spark/**/*.py": CLIENTS | WEB | SHELL | {"recgraph.services", "dashboards"},

@@ -58,7 +58,7 @@ def test_parts_add_up_to_the_score_of_every_listed_item(
     users, items = signals(seed)
     coefficients = Coefficients(*values)
     top = top_k(blend.score(users, items, coefficients), k)
-    parts = blend.parts_at(users, items, coefficients, top.items)
+    parts = blend.signals(users, items, coefficients).parts_at(top.items)
     assert set(parts) == {name for name in blend.PARTS if getattr(coefficients, name)}
     total = sum(parts.values(), np.zeros(top.items.shape, np.float32))
     is_there = top.items >= 0
@@ -69,7 +69,7 @@ def test_parts_add_up_to_the_score_of_every_listed_item(
 def test_each_part_is_its_signal_times_its_coefficient() -> None:
     users, items = signals()
     lists = np.array([[0, 3, -1]] * N_USERS)
-    parts = blend.parts_at(users, items, ON, lists)
+    parts = blend.signals(users, items, ON).parts_at(lists)
     for name, signal in dense(users, items).items():
         expected = getattr(ON, name) * signal[:, [0, 3]]
         np.testing.assert_allclose(parts[name][:, :2], expected, rtol=1e-5, atol=1e-6)
@@ -82,7 +82,7 @@ def test_a_signal_that_is_not_there_is_silent() -> None:
     np.testing.assert_array_equal(
         blend.score(*bare, ON), blend.score(*bare, Coefficients(als=ON.als))
     )
-    parts = blend.parts_at(*bare, ON, np.zeros((N_USERS, 1), np.int64))
+    parts = blend.signals(*bare, ON).parts_at(np.zeros((N_USERS, 1), np.int64))
     assert (parts["walk"] == 0).all()
 
 
@@ -118,6 +118,23 @@ def test_a_silent_signal_keeps_its_weight_as_coefficient() -> None:
 def test_source_of_names_the_parts_that_are_on() -> None:
     assert blend.source_of(ON) == "als+walk+repeat+content"
     assert blend.source_of(Coefficients(als=0.0, walk=1.0)) == "walk"
+
+
+@given(st.integers(0, 1000), st.floats(0.05, 1.0))
+def test_a_discount_multiplies_scores_and_parts_alike(seed: int, exponent: float) -> None:
+    users, items = signals(seed)
+    n_buyers = np.random.default_rng(seed).integers(0, 50, N_ITEMS).astype(np.float32)
+    discount = blend.popularity_discount(n_buyers, exponent)
+    np.testing.assert_allclose(discount, (1 + n_buyers) ** -exponent, rtol=1e-5)
+    plain, found = (blend.signals(users, items._replace(discount=d), ON) for d in (None, discount))
+    np.testing.assert_allclose(found.scores(), plain.scores() * discount, rtol=1e-5)
+    everything = np.tile(np.arange(N_ITEMS), (N_USERS, 1))
+    total = sum(found.parts_at(everything).values())
+    np.testing.assert_allclose(total, found.scores(), rtol=1e-4, atol=1e-5)
+
+
+def test_no_discount_is_none() -> None:
+    assert blend.popularity_discount(np.ones(3, np.float32), 0.0) is None
 
 
 def test_only_switches_the_other_parts_off() -> None:

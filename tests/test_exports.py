@@ -192,21 +192,18 @@ def test_export_to_a_full_disk_keeps_the_old_one(generation: Path, tmp_path: Pat
     assert {path.name: path.read_bytes() for path in (tmp_path / "exports").iterdir()} == before
 
 
+HEADER = ",".join(EDGE_COLUMNS).encode() + b"\r\n"
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", "first line should be"),
         (b"a,b\r\n", "first line should be"),
-        (b"src,dst,kind,rank,score,als,walk,repeat,rating,source\r\nu:1,i:1\r\n", "line 2"),
-        (
-            b"src,dst,kind,rank,score,als,walk,repeat,rating,source\r\nu:1,i:1,bought,x,,,,,1.0,\r\n",
-            "line 2",
-        ),
-        (
-            b"src,dst,kind,rank,score,als,walk,repeat,rating,source\r\n\xff,i:1,bought,,,,,,1.0,\r\n",
-            "is no export",
-        ),
-        (b'src,dst,kind,rank,score,als,walk,repeat,rating,source\r\n"u:1,i:1', "is no export"),
+        (HEADER + b"u:1,i:1\r\n", "line 2"),
+        (HEADER + b"u:1,i:1,bought,x,,,,,,1.0,\r\n", "line 2"),
+        (HEADER + b"\xff,i:1,bought,,,,,,,1.0,\r\n", "is no export"),
+        (HEADER + b'"u:1,i:1', "is no export"),
     ],
 )
 def test_read_says_what_is_wrong_with_a_file(tmp_path: Path, content: bytes, reason: str) -> None:

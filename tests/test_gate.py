@@ -86,11 +86,13 @@ def test_only_the_task_of_the_lists_decides() -> None:
     assert task_of(exclude_seen=False) == "next_basket"
 
 
-def test_repeats_are_no_baseline_that_decides() -> None:
+def test_the_next_basket_must_keep_up_with_what_each_user_bought_most() -> None:
     metrics = ranked("next_basket", als=0.23, popular=0.17, repeats=0.39, recent=0.3)
     verdict = judge(metrics, None, NEW_ITEMS._replace(task="next_basket"))
-    assert verdict.passed
-    assert [check.against for check in verdict.checks] == ["popular"]
+    assert not verdict.passed
+    assert [check.against for check in verdict.checks] == ["repeats"]
+    better = ranked("next_basket", als=0.41, popular=0.17, repeats=0.39, recent=0.5)
+    assert judge(better, None, NEW_ITEMS._replace(task="next_basket")).passed
 
 
 def test_the_recommender_that_is_published_is_the_one_that_is_judged() -> None:

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from recgraph import dataset, explicit, recommender, tuning
+from recgraph import biases, dataset, explicit, recommender, tuning
 from recgraph.cli import app
 from recgraph.errors import InputError
+from recgraph.validation import hold_out
 
 
 def purchases(n_users: int = 60, n_items: int = 40, seed: int = 0) -> pd.DataFrame:
@@ -82,16 +83,18 @@ def test_independent_scorer_agrees(
 
 def test_search_is_seeded_and_begins_with_the_defaults(split: tuple[Path, Path]) -> None:
     train = dataset.read_dataset(split[0])
-    found = [tuning.tune(train.rows, train.shape, k=5, minutes=5, max_trials=3) for _ in range(2)]
+    start = tuning.default_choice(train.rows, train.shape)
+    held = hold_out(train.rows, train.shape, exclude_seen=True, by_time=True, seed=1)
+    found = [tuning.tune(held, start, k=5, minutes=5, max_trials=3) for _ in range(2)]
     assert [trial.value for trial in found[0].trials] == [trial.value for trial in found[1].trials]
-    first, start = found[0].trials[0].choice, tuning.default_choice(train.rows, train.shape)
+    first = found[0].trials[0].choice
     assert (first.n_factors, first.alpha) == (start.n_factors, start.alpha)
-    assert found[0].value == max(trial.value for trial in found[0].trials)
+    assert found[0].value == max(trial.value for trial in found[0].trials) >= found[0].start_value
 
 
 def test_held_out_is_never_trained_on(split: tuple[Path, Path]) -> None:
     train = dataset.read_dataset(split[0])
-    held = tuning.hold_out(train.rows, train.shape, exclude_seen=True, by_time=True, seed=1)
+    held = hold_out(train.rows, train.shape, exclude_seen=True, by_time=True, seed=1)
     assert held.train.times is not None
     known = dataset.rating_matrix(held.train, train.shape)[held.users].toarray() > 0
     rows = held.relevant.rows()
@@ -133,7 +136,7 @@ def test_unknown_user_and_item_are_predicted_by_what_is_known() -> None:
     model = explicit.fit(ratings, explicit.Choice(n_factors=2))
     mean, with_user = explicit.predict(model, np.array([-1, 1]), np.array([-1, -1]))
     assert mean == pytest.approx(10 / 3)
-    assert with_user == pytest.approx(10 / 3 + model.biases.users[1])
+    assert with_user == pytest.approx(10 / 3 + biases.fit_biases(ratings).users[1])
 
 
 @pytest.mark.parametrize(
@@ -191,6 +194,85 @@ def test_poor_data_has_a_defined_result(only: str, tmp_path: Path) -> None:
         split, tmp_path / "out", "--feedback", "explicit", "--tune-minutes", "1", "--trials", "2"
     )
     assert printed["errors"]["biases+als"]["rmse"] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("only", ["one item", "one user", "nobody known"])
+def test_poor_purchases_have_a_defined_result(only: str, tmp_path: Path) -> None:
+    table = purchases()[["user_id", "item_id"]]
+    if only == "one item":
+        table = table.assign(item_id="x").drop_duplicates()
+    elif only == "one user":
+        table = table.assign(user_id="x").drop_duplicates()
+    test = table[:5].assign(user_id="nobody") if only == "nobody known" else table[:5]
+    table.to_csv(tmp_path / "train.csv", index=False)
+    test.to_csv(tmp_path / "test.csv", index=False)
+    split = tmp_path / "train.csv", tmp_path / "test.csv"
+    printed = run(split, tmp_path / "out", "--tune-minutes", "1", "--trials", "2", "--k", "3")
+    figures = {name: values["ndcg"] for name, values in printed["ranking"].items()}
+    if only == "nobody known":
+        assert len(set(figures.values())) == 1, "everybody unknown gets the popular list"
+    else:
+        assert set(figures.values()) == {0.0}, "what was bought is left out of the lists"
+
+
+def test_a_bot_is_cut_to_its_newest_rows_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = 3600 * np.arange(100_000)
+    bot = pd.DataFrame(
+        {"user_id": "bot", "item_id": hours // 3600 % 40, "timestamp": hours + 1.6e9}
+    )
+    table = pd.concat([bot, purchases()])
+    table[: len(bot) + 600].to_csv(tmp_path / "train.csv", index=False)
+    table[len(bot) + 600 :].to_csv(tmp_path / "test.csv", index=False)
+    monkeypatch.setenv("RECGRAPH_MAX_USER_EVENTS", "50")
+    split = tmp_path / "train.csv", tmp_path / "test.csv"
+    printed = run(split, tmp_path / "out", "--tune-minutes", "0")
+    assert printed["capped_users"] == {"bot": 100_000}
+    assert printed["train"]["rows"] == 650
+    assert printed["ranking"]["als+walk"]["ndcg"] > printed["ranking"]["popular"]["ndcg"]
+
+
+def test_the_newest_rows_of_a_user_stay() -> None:
+    rows = dataset.Rows(
+        np.array([0, 0, 1, 0], np.int32),
+        np.array([0, 1, 0, 2], np.int32),
+        np.ones(4, np.float32),
+        np.array([30, 10, 5, 20]),
+    )
+    data = dataset.Dataset(rows, np.array(["a", "b"], object), np.array(list("xyz"), object), 0)
+    capped, users = dataset.cap_users(data, 2)
+    assert users == {"a": 3}
+    assert capped.rows.items.tolist() == [0, 0, 2]
+    timeless = data._replace(rows=rows._replace(times=None))
+    assert dataset.cap_users(timeless, 2)[0].rows.items.tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("split", ["time", "last-basket", "users", "random"])
+def test_a_file_is_parted_and_taste_beats_popularity(split: str, tmp_path: Path) -> None:
+    purchases().to_csv(tmp_path / "all.csv", index=False)
+    command = ["evaluate", "--data", str(tmp_path / "all.csv"), "--split", split, "--json"]
+    options = ["--output", str(tmp_path / "out"), "--tune-minutes", "0", "--k", "5"]
+    result = CliRunner().invoke(app, [*command, *options])
+    assert result.exit_code == 0, result.output
+    printed = json.loads(result.stdout)
+    assert printed["split"] == split
+    assert list(printed["ranking"])[-1] == "als+walk"
+    assert "item-knn" in printed["ranking"]
+    # Each user's last item alone, of sixty users, says too little to compare by.
+    if split != "last-basket":
+        assert printed["ranking"]["als+walk"]["ndcg"] > printed["ranking"]["popular"]["ndcg"]
+    lists = pd.read_csv(tmp_path / "out/recommendations.csv")
+    assert lists["user_id"].nunique() == printed["test"]["users"]
+
+
+@pytest.mark.parametrize(
+    "files", [[], ["--train", "a.csv"], ["--data", "a.csv", "--train", "a.csv"]]
+)
+def test_files_that_do_not_go_together_are_refused(files: list[str]) -> None:
+    result = CliRunner().invoke(app, ["evaluate", *files])
+    assert isinstance(result.exception, InputError)
+    assert "either --data FILE, or both" in str(result.exception)
 
 
 def test_walk_exponent_and_weights_come_from_the_choice(split: tuple[Path, Path]) -> None:

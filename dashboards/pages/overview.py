@@ -7,6 +7,7 @@ from typing import Any
 from dash import Dash, Input, Output, State, dcc, html
 
 from dashboards.figures import ranking_figure
+from dashboards.pages.switching import may_switch, register_switch, switch_button
 from dashboards.parts import Child, aria, card, figure, page, stat, stats, table, when
 from dashboards.text import (
     RECOMMENDERS,
@@ -21,7 +22,7 @@ from dashboards.text import (
 )
 from recgraph.errors import NotPublished, StoreError
 from recgraph.generations import Counts, Manifest, Metrics
-from recgraph.ports import Progress, Store
+from recgraph.ports import Progress, Published, Store
 
 PATH = "/"
 NAME = "Overview"
@@ -47,7 +48,8 @@ def layout(store: Store, query: Mapping[str, str]) -> list[Child]:
 
 
 def register(app: Dash, store: Store) -> None:
-    """Keep the numbers of ingest moving."""
+    """Keep the numbers of ingest moving, and let operators choose the generation."""
+    register_switch(app, lambda: layout(store, {}))
 
     @app.callback(
         Output("ingest", "children"),
@@ -198,11 +200,18 @@ def _error_table(metrics: Metrics) -> Child:
     return table("Errors of the predicted ratings", heads, rows) if rows else None
 
 
+def _state(published: Published, *, is_chooser: bool) -> Child:
+    if published.is_current:
+        return "current"
+    return switch_button(published.manifest.id) if is_chooser else "kept"
+
+
 def _made(store: Store, manifest: Manifest) -> Child:
+    is_chooser = may_switch()
     rows = [
         [
             html.Code(published.manifest.id),
-            "current" if published.is_current else "kept",
+            _state(published, is_chooser=is_chooser),
             number(published.manifest.counts.events),
             number(published.manifest.counts.edges),
             ago(published.published_at),

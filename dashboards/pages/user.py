@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, State, html
+from dash import Dash, Input, Output, State, dcc, html
 from dash.exceptions import PreventUpdate
 
+from dashboards.live import live_mark, news_of
 from dashboards.parts import (
     Child,
     card,
@@ -42,15 +43,28 @@ def layout(store: Store, query: Mapping[str, str]) -> list[Child]:
     lead = "Look a user up by id."
     if not user_id.strip():
         return page("User", lead, _form(""), _examples(store))
+    shown = html.Div(_shown(store, user_id), id="user-shown")
+    whose = dcc.Store(id="user-whose", data=user_id)
+    return page("User", lead, _form(user_id), whose, live_mark("user", user_id), shown)
+
+
+def _shown(store: Store, user_id: str) -> list[Child]:
     user = store.user(user_id)
-    if user is None:
-        return page("User", lead, _form(user_id), *_unknown(store, user_id))
-    return page("User", lead, _form(user_id), *_known(user))
+    return _unknown(store, user_id) if user is None else _known(user)
 
 
 def register(app: Dash, store: Store) -> None:
-    """Looking somebody up leads to their own address."""
-    del store
+    """Looking somebody up leads to their own address; a new list is shown as it comes."""
+
+    @app.callback(
+        Output("user-shown", "children"),
+        news_of("user"),
+        State("user-whose", "data"),
+        prevent_initial_call=True,
+    )
+    def draw(news: object, user_id: str) -> list[Child]:
+        del news
+        return _shown(store, user_id)
 
     @app.callback(
         Output("url", "search", allow_duplicate=True),
@@ -77,13 +91,18 @@ def _form(user_id: str) -> Child:
 
 
 def _examples(store: Store) -> Child:
-    most = store.top_recommended(1)
-    item = store.item(most[0].item_id) if most else None
-    if item is None:
+    users = example_users(store)
+    if not users:
         return notice("Nobody to show", "The current generation has no lists.")
-    users = [row.user_id for row in item.recommended_to[:N_EXAMPLES]]
     offers: list[Child] = [html.Li(user_link(user_id)) for user_id in users]
     return card("Some to begin with", html.Ul(offers, className="chips"))
+
+
+def example_users(store: Store) -> list[str]:
+    """Return some users who have a list."""
+    most = store.top_recommended(1)
+    item = store.item(most[0].item_id) if most else None
+    return [] if item is None else [row.user_id for row in item.recommended_to[:N_EXAMPLES]]
 
 
 def _unknown(store: Store, user_id: str) -> list[Child]:

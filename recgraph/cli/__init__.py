@@ -16,12 +16,17 @@ from recgraph.cli import (  # noqa: F401
     generations,
     importing,
     ingest,
+    keys,
+    live,
     rejected,
     run,
     serve,
     services,
     status,
+    stream,
     train,
+    tune,
+    users,
 )
 from recgraph.cli.base import app, err
 from recgraph.errors import ConfigError, RecgraphError

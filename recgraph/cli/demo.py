@@ -45,7 +45,8 @@ def demo(
 
     Sales of 2,469 households go through a Kafka broker and Spark into recommendations, a graph,
     CSV files and MongoDB, all on this machine; then the dashboard opens while sales go on
-    arriving. What it makes is kept in the data folder. Ctrl-C ends it, and the services with it.
+    arriving, each of which changes its buyer's list at once: see the page Shop. What it makes is
+    kept in the data folder. Ctrl-C ends it, and the services with it.
     """
     settings = load_settings()
     for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends it as Ctrl-C does
@@ -124,9 +125,9 @@ def _stay(settings: Settings, *, n_events: int | None) -> None:
 
 @contextmanager
 def _children(settings: Settings, *, n_events: int | None) -> Iterator[None]:
-    """Keep `recgraph run` and a slow replay of later sales going, each in its own process."""
+    """Keep `run`, `live` and a slow replay of later sales going, each in its own process."""
     log = (settings.data_dir / "demo.log").open("wb")
-    commands = [["run"]]
+    commands = [["run"], ["live"]]
     if n_events is not None:
         rest = ["--skip", str(n_events), "--rate", str(LIVE_RATE)]
         commands.append(["replay", "complete-journey", *rest])

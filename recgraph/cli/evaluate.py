@@ -1,9 +1,9 @@
 """`recgraph evaluate`: how good the recommender is on a split of one's own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Group, RenderableType
@@ -11,10 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from recgraph.cli.base import AsJson, app, err, report
-from recgraph.config import load_settings
+from recgraph.config import Settings, load_settings
+from recgraph.errors import InputError
+from recgraph.split import Split
 from recgraph.stages import Stages
 
 _RANKING = ("ndcg", "recall", "precision", "map", "hit_rate", "coverage")
+_EXPONENTS = (0.0, 0.5, 1.0)
+"""Growths of the penalty that a search tries."""
 _SPELLED = {"ndcg": "nDCG", "map": "MAP", "hit_rate": "hit rate", "rmse": "RMSE", "mae": "MAE"}
 
 
@@ -36,9 +40,21 @@ class Validation(StrEnum):
 @app.command(rich_help_panel="Model")
 def evaluate(
     train: Annotated[
-        Path, typer.Option(help="CSV: user_id,item_id and, if any, rating and timestamp.")
-    ],
-    test: Annotated[Path, typer.Option(help="CSV of what is to be foretold.")],
+        Path | None, typer.Option(help="CSV: user_id,item_id and, if any, rating and timestamp.")
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="CSV of what is to be foretold.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="CSV to part into both; in place of --train and --test.")
+    ] = None,
+    split: Annotated[
+        Split,
+        typer.Option(
+            help="How --data is parted. time: the last days (RECGRAPH_TEST_DAYS). last-basket: "
+            "each user's last moment. users: in folds, and who is asked is folded in. random: a "
+            "fifth of each user's items."
+        ),
+    ] = Split.time,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of --split users.")] = 5,
     feedback: Annotated[
         Feedback, typer.Option(help="implicit: purchases. explicit: ratings, to be predicted.")
     ] = Feedback.implicit,
@@ -55,7 +71,8 @@ def evaluate(
         Validation,
         typer.Option(
             help="Settings are chosen on the last part of the time, or on a random share of each "
-            "user's rows. auto: by time where there are timestamps and no ratings."
+            "user's rows. auto: as the test is split; of given files by time, where there are "
+            "timestamps and no ratings."
         ),
     ] = Validation.auto,
     include_seen: Annotated[
@@ -65,38 +82,50 @@ def evaluate(
 ) -> None:
     """Score the recommender on any split, beside honest baselines.
 
-    The settings are searched on a part of the training file; the answers of the test file are
+    The settings are searched on a part of what may be learned from; the answers of the test are
     looked at once, at the end. The folder then has metrics.json (with the settings that were
     chosen), recommendations.csv (user_id,item_id,rank,score) and, for ratings, predictions.csv, so
-    that anybody can score them again. All is done in memory, without Spark.
+    that anybody can score it again. All is done in memory, without Spark.
     """
-    from recgraph import dataset, offline
+    from recgraph import offline
 
-    seed = load_settings().seed
+    settings = load_settings()
     stages = Stages(err.print)
     is_explicit = feedback is Feedback.explicit
-    with stages("read", f"reading {train} and {test}"):
-        known = dataset.read_dataset(train, needs_rating=is_explicit)
-        asked = dataset.read_test(test, known, needs_rating=is_explicit)
-    by_time = validation is Validation.time or (validation is Validation.auto and not is_explicit)
-    chosen = _Search(known, k, tune_minutes, trials, by_time, seed, stages)
+    if is_explicit and split is Split.users and data is not None:
+        message = "ratings of users whom the model never saw cannot be predicted: --split random"
+        raise InputError(message)
+    with stages("read", f"reading {data or f'{train} and {test}'}"):
+        if data is not None and train is None and test is None:
+            found = _read_parted(data, split, folds, settings, needs_rating=is_explicit)
+        elif data is None and train is not None and test is not None:
+            found = _read_given(train, test, settings, needs_rating=is_explicit)
+        else:
+            message = "give either --data FILE, or both --train FILE and --test FILE"
+            raise InputError(message)
+    by_time = _validates_by_time(validation, None if data is None else split, is_explicit)
+    known, asked = found.known, [fold.test for fold in found.folds]
+    search = _Search(known, k, tune_minutes, trials, by_time, settings.seed, stages)
     if is_explicit:
-        settings, lists = chosen.explicit()
+        chosen, lists = search.explicit()
         with stages("fit", "fitting and scoring"):
-            outcome = offline.evaluate_explicit(known, asked, settings, lists, k=k)
+            (fold,) = found.folds
+            outcome = offline.evaluate_explicit(known, fold, chosen, lists, k=k)
     else:
-        settings = chosen.implicit(exclude_seen=not include_seen)
+        chosen = search.implicit(exclude_seen=not include_seen)
         with stages("fit", "fitting and scoring"):
             outcome = offline.evaluate_implicit(
-                known, asked, settings, k=k, exclude_seen=not include_seen
+                known, found.folds, chosen, k=k, exclude_seen=not include_seen
             )
     summary = {
         "feedback": feedback.value,
         "k": k,
+        "split": "given files" if data is None else split.value,
         "train": _sizes(known),
         "test": _test_sizes(asked),
-        "settings": settings,
-        "tuning": chosen.summary,
+        "capped_users": found.capped,
+        "settings": chosen,
+        "tuning": search.summary,
         "ranking": outcome.ranking,
         "errors": outcome.errors,
         "seconds": stages.seconds,
@@ -106,8 +135,47 @@ def evaluate(
     report(summary, as_json=as_json, render=render_evaluation)
 
 
+class _Found(NamedTuple):
+    """What was read."""
+
+    known: Any
+    folds: list[Any]
+    capped: dict[str, int]
+
+
+def _read_given(train: Path, test: Path, settings: Settings, *, needs_rating: bool) -> _Found:
+    from recgraph import dataset
+    from recgraph.folds import Fold
+
+    data = dataset.read_dataset(train, needs_rating=needs_rating)
+    known, capped = dataset.cap_users(data, settings.max_user_events)
+    asked = dataset.read_test(test, known, needs_rating=needs_rating)
+    return _Found(known, [Fold(known.rows, asked)], capped)
+
+
+def _read_parted(
+    path: Path, split: Split, n_folds: int, settings: Settings, *, needs_rating: bool
+) -> _Found:
+    from recgraph import dataset
+    from recgraph.folds import part
+
+    data = dataset.read_dataset(path, needs_rating=needs_rating)
+    data, capped = dataset.cap_users(data, settings.max_user_events)
+    days, seed = settings.test_days, settings.seed
+    return _Found(*part(data, split, test_days=days, n_folds=n_folds, seed=seed), capped)
+
+
+def _validates_by_time(wish: Validation, split: Split | None, is_explicit: bool) -> bool:
+    """Whether settings are chosen on the last of the time: what resembles the test is best."""
+    if wish is not Validation.auto:
+        return wish is Validation.time
+    if split is None:
+        return not is_explicit
+    return split in (Split.time, Split.last_basket)
+
+
 class _Search:
-    """The search of settings, with a line for each better try."""
+    """The search of settings, with a line for each try."""
 
     def __init__(
         self,
@@ -125,23 +193,27 @@ class _Search:
 
     def implicit(self, *, exclude_seen: bool) -> Any:
         from recgraph import tuning
+        from recgraph.validation import hold_out
 
-        rows, shape = self._known.rows, self._known.shape
+        rows, shape = self._known.rows.counted(), self._known.shape
+        start = tuning.default_choice(rows, shape, exclude_seen=exclude_seen)
         if not self._minutes:
-            return tuning.default_choice(rows, shape)
+            return start
         with self._stages("tune", f"searching settings, {self._minutes:g} minutes"):
+            held_out = hold_out(
+                rows, shape, exclude_seen=exclude_seen, by_time=self._by_time, seed=self._seed
+            )
             found = tuning.tune(
-                rows,
-                shape,
+                held_out,
+                start,
                 k=self._k,
                 minutes=self._minutes,
-                exclude_seen=exclude_seen,
-                by_time=self._by_time,
                 max_trials=self._trials,
+                exponents=_EXPONENTS,
                 seed=self._seed,
                 on_trial=lambda trial: self._show(f"nDCG@{self._k}", trial.value, trial.choice),
             )
-        self.summary |= {"trials": len(found.trials), "validation": found.value}
+        self.summary |= {"validation": found.value, "validation_of_defaults": found.start_value}
         return found.best
 
     def explicit(self) -> Any:
@@ -149,20 +221,21 @@ class _Search:
 
         rows, shape = self._known.rows, self._known.shape
         lists = tuning.default_choice(rows, shape)
+        start = explicit.Choice(n_factors=32, seed=self._seed)
         if not self._minutes:
-            return explicit.Choice(seed=self._seed), lists
+            return start, lists
         with self._stages("tune", f"searching settings, {self._minutes:g} minutes"):
-            best, value = explicit.tune(
+            found = explicit.tune(
                 rows,
                 shape,
+                start,
                 minutes=self._minutes,
                 by_time=self._by_time,
                 max_trials=self._trials,
-                seed=self._seed,
                 on_trial=lambda choice, value: self._show("RMSE", value, choice),
             )
-        self.summary["validation"] = value
-        return best, lists
+        self.summary |= {"validation": found.value, "validation_of_defaults": found.start_value}
+        return found.best, lists
 
     def _show(self, metric: str, value: float, choice: Any) -> None:
         self.summary["trials"] += 1
@@ -183,13 +256,16 @@ def _sizes(known: Any) -> dict[str, int]:
     }
 
 
-def _test_sizes(asked: Any) -> dict[str, int]:
+def _test_sizes(tests: list[Any]) -> dict[str, int]:
+    def total(count: Callable[[Any], Any]) -> int:
+        return int(sum(count(test) for test in tests))
+
     return {
-        "users": len(asked.user_ids),
-        "unknown_users": int((asked.users < 0).sum()),
-        "pairs": len(asked.items),
-        "pairs_of_unknown_items": int((asked.items < 0).sum()),
-        "left_out": asked.n_left_out,
+        "users": total(lambda test: len(test.user_ids)),
+        "unknown_users": total(lambda test: (test.users < 0).sum()),
+        "pairs": total(lambda test: len(test.items)),
+        "pairs_of_unknown_items": total(lambda test: (test.items < 0).sum()),
+        "left_out": tests[0].n_left_out,
     }
 
 
@@ -198,7 +274,9 @@ def render_evaluation(summary: Mapping[str, Any]) -> RenderableType:
     ranking = _table(f"lists of {summary['k']}", summary["ranking"], _RANKING)
     errors = _table("ratings", summary["errors"], ("rmse", "mae"))
     tables = [errors, ranking] if summary["errors"] else [ranking]
-    return Group(*tables, Text(f"results are in {summary['output']}"))
+    capped = ", ".join(f"{user} ({n:,} rows)" for user, n in summary["capped_users"].items())
+    notes = [Text(f"only the newest rows of: {capped}", style="yellow")] if capped else []
+    return Group(*tables, *notes, Text(f"results are in {summary['output']}"))
 
 
 def _table(title: str, found: Mapping[str, Any], names: tuple[str, ...]) -> Table:

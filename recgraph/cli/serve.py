@@ -1,16 +1,15 @@
 """`recgraph serve` and `recgraph link`: the dashboard, and one-time links into it.
 
-The composition root of the dashboard: here, and only here, pages meet the store.
+What the pages are made of is put together in `recgraph.cli.composing`, in each process.
 """
 
-import logging
 import os
-import signal
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -19,17 +18,16 @@ import typer
 from rich.text import Text
 
 from recgraph.cli.base import AsJson, app, err, out
-from recgraph.config import Settings, load_settings
-from recgraph.errors import GenerationError, ServiceError, StoreError, StoreUnavailable
+from recgraph.config import PREFIX, Settings, load_settings
+from recgraph.errors import ConfigError, GenerationError, ServiceError, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from dashboards.auth import Links
-    from recgraph.services.mongo import MongoStore
 
 WILDCARDS = {"0.0.0.0", "::", ""}
 """Addresses that mean every address of this machine."""
-THREADS = 8
-"""Requests that are answered at the same time."""
+_BACKLOG = 1_024
+"""Connections that wait while all processes are busy."""
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -43,32 +41,47 @@ class Running(msgspec.Struct, frozen=True):
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; one a core, at most 4.")] = None,
+    with_stream: Annotated[
+        bool, typer.Option("--stream/--no-stream", help="Run `recgraph stream` beside it.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Serve the dashboard, and print a link that signs one browser in, once.
+    """Serve the dashboard and the REST API, and print a link that signs one browser in, once.
 
     The pages show the current generation: what `recgraph publish` published last. Ctrl-C stops
     it. Whoever signed in stays so over a restart; `recgraph link` prints a further link.
     """
-    import waitress
+    from recgraph.cli.stream import stream_beside
 
-    from dashboards.app import create_app
-    from dashboards.auth import read_secret_key
-
-    settings = load_settings(host=host, port=port)
-    links, key = _links(settings), read_secret_key(settings.data_dir / "dashboard" / "session.key")
-    with _listening(settings) as listener, _opened_store(settings) as store:
-        url = _url(settings.host, listener.getsockname()[1])
-        hosts = allowed_hosts(settings.host)
-        dash = create_app(store, secret_key=key, links=links, hosts=hosts)
-        with _announced(settings, url):
-            _show(_summary(links, url), as_json=as_json)
+    settings = load_settings(host=host, port=port, workers=workers)
+    with listening(settings.host, settings.port) as listener, _metrics(settings) as metrics:
+        uri = _prepared(settings)
+        own_port = listener.getsockname()[1]
+        url = url_of(settings.host, own_port)
+        beside = stream_beside(settings, own_port) if with_stream else nullcontext()
+        with announced(_running_path(settings), url), beside:
+            summary = _summary(_links(settings), settings.public_url or url)
+            _show(summary | metrics.said, as_json=as_json)
             _warn_of_plain_http(settings.host)
-            signal.signal(signal.SIGTERM, _stop)
-            logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a browser asks in bursts
-            waitress.serve(
-                dash.server, sockets=[listener], threads=THREADS, ident=None, _quiet=True
-            )
+            _answer(settings, uri, listener, metrics)
+
+
+def _answer(settings: Settings, uri: str, listener: socket.socket, metrics: "_Metrics") -> None:
+    """Answer requests until a signal comes."""
+    # Imported here, once: what is imported before the processes fork, they share.
+    import dashboards.app  # noqa: F401
+    from dashboards.workers import run_workers
+    from recgraph.cli.composing import make_server
+
+    links, hosts = _links(settings), allowed_hosts(settings.host)
+    run_workers(
+        lambda: make_server(settings, uri, links, hosts),
+        listener,
+        n_workers=settings.workers,
+        on_worker=metrics.on_worker,
+        on_worker_end=metrics.on_worker_end,
+    )
 
 
 @app.command(rich_help_panel="Dashboard")
@@ -85,13 +98,19 @@ def link(as_json: AsJson = False) -> None:
             "`recgraph serve`."
         )
         raise ServiceError(message)
-    _show(_summary(_links(settings), running.url), as_json=as_json)
+    url = settings.public_url or running.url
+    _show(_summary(_links(settings), url), as_json=as_json)
 
 
 def find_running(settings: Settings) -> Running | None:
     """Return the dashboard that runs on this data folder, or None."""
+    return read_running(_running_path(settings))
+
+
+def read_running(path: Path) -> Running | None:
+    """Return what a process that still runs has announced, or None."""
     try:
-        running = msgspec.json.decode(_running_path(settings).read_bytes(), type=Running)
+        running = msgspec.json.decode(path.read_bytes(), type=Running)
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
     return running if psutil.pid_exists(running.pid) else None
@@ -112,30 +131,58 @@ def allowed_hosts(host: str) -> list[str]:
 
 
 @contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
+def listening(host: str, port: int, command: str = "serve") -> Iterator[socket.socket]:
     """Give a socket that listens, so that port 0 and a port that is taken are known at once."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
-        listener.listen()
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         message = (
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. "
-            "Choose another port, `recgraph serve --port 8051`, or let it take a free one, "
-            "`--port 0`."
+            f"cannot listen on {host}:{port}: {error.strerror or error}. "
+            f"Choose another port, `recgraph {command} --port {port + 10}`, or let it take a free "
+            "one, `--port 0`."
         )
         raise ServiceError(message) from None
     with listener:
         yield listener
 
 
+class _Metrics(NamedTuple):
+    """What the processes do for Prometheus."""
+
+    said: dict[str, str]
+    on_worker: Callable[[], None]
+    on_worker_end: Callable[[int], None]
+
+
 @contextmanager
-def _announced(settings: Settings, url: str) -> Iterator[None]:
-    """Leave a note for `recgraph link` as long as the block runs."""
-    path = _running_path(settings)
+def _metrics(settings: Settings) -> Iterator[_Metrics]:
+    """Give what answers Prometheus on a port of its own, if a setting asks for it."""
+    from dashboards import metrics
+
+    if settings.serve_metrics_port is None:
+        yield _Metrics({}, lambda: None, lambda pid: None)
+        return
+    metrics.count_in_files(settings.data_dir / "dashboard" / "metrics")
+    with ExitStack() as stack:
+        try:
+            listener = stack.enter_context(listening("127.0.0.1", settings.serve_metrics_port))
+        except ServiceError:
+            message = f"127.0.0.1:{settings.serve_metrics_port} is taken. Choose another, or 0."
+            raise ConfigError(PREFIX + "SERVE_METRICS_PORT", message) from None
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/metrics"
+        answer = partial(metrics.answer_prometheus, listener)
+        yield _Metrics({"metrics": url}, answer, metrics.forget_process)
+
+
+@contextmanager
+def announced(path: Path, url: str) -> Iterator[None]:
+    """Leave a note of where this process answers as long as the block runs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(Running(os.getpid(), url)))
@@ -145,9 +192,8 @@ def _announced(settings: Settings, url: str) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-@contextmanager
-def _opened_store(settings: Settings) -> Iterator["MongoStore"]:
-    """Give the store, with what it lost published again."""
+def _prepared(settings: Settings) -> str:
+    """Return the URI of a MongoDB server that answers, with what it lost published again."""
     from recgraph.services.embedded import ensure_mongo
     from recgraph.services.mongo import open_store
     from recgraph.services.publish import ensure_published
@@ -161,7 +207,7 @@ def _opened_store(settings: Settings) -> Iterator["MongoStore"]:
         except (GenerationError, StoreError) as error:  # no reason not to show what there is
             err.print("warning:", style="yellow", end=" ")
             err.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        yield store
+    return uri
 
 
 def _links(settings: Settings) -> "Links":
@@ -182,16 +228,19 @@ def _show(summary: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         typer.echo(msgspec.json.encode(summary).decode())
         return
+    metrics = ["\n\nPrometheus: ", summary["metrics"]] if "metrics" in summary else []
     text = Text.assemble(
         "Open this link; it signs one browser in, once:\n\n  ",
         (str(summary["url"]), "bold cyan"),
         "\n\nFor another browser: ",
         ("recgraph link", "bold"),
+        *metrics,
     )
     out.print(text, soft_wrap=True)  # a link that is broken over lines cannot be copied
 
 
-def _url(host: str, port: int) -> str:
+def url_of(host: str, port: int) -> str:
+    """Return where this machine finds a server on an address."""
     return f"http://{'127.0.0.1' if host in WILDCARDS else _bracketed(host)}:{port}"
 
 
@@ -203,11 +252,7 @@ def _warn_of_plain_http(host: str) -> None:
     if host not in {"127.0.0.1", "localhost", "::1"}:
         err.print(
             "warning: others on the network can reach this address, and read along: the "
-            "dashboard speaks plain HTTP. Put a proxy with TLS in front of it.",
+            "dashboard speaks plain HTTP. Let only a proxy with TLS reach it, and set "
+            "RECGRAPH_PUBLIC_URL to the proxy's address.",
             style="yellow",
         )
-
-
-def _stop(signal_number: int, frame: object) -> None:
-    del signal_number, frame
-    raise KeyboardInterrupt

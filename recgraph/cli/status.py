@@ -1,6 +1,6 @@
 """`recgraph status`: how far ingest is, what trains, what is current, what runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from rich.table import Table
 
 from recgraph.cli.base import AsJson, app, report
 from recgraph.config import load_settings
+from recgraph.live_status import LiveStatus, read_statuses
 from recgraph.status import Status, read_status
 
 if TYPE_CHECKING:
@@ -28,13 +29,15 @@ def status(as_json: AsJson = False) -> None:
     settings = load_settings()
     last = read_status(settings.status_path)
     around = look_around(settings, last.intake if last else None)
-    summary = _summary(last, around)
+    summary = _summary(last, around, read_statuses(settings.live_status_dir))
     report(summary, as_json=as_json, render=_render)
     if summary["problems"]:
         raise typer.Exit(1)
 
 
-def _summary(last: Status | None, around: "Surroundings") -> dict[str, Any]:
+def _summary(
+    last: Status | None, around: "Surroundings", folding: Sequence[LiveStatus]
+) -> dict[str, Any]:
     """What `recgraph status --json` says."""
     training = last.training if last else None
     return {
@@ -44,7 +47,8 @@ def _summary(last: Status | None, around: "Surroundings") -> dict[str, Any]:
         "lag_in_all": None if around.lag is None else sum(around.lag.values()),
         "generation": msgspec.to_builtins(around.generation),
         "last": msgspec.to_builtins(last, builtin_types=(datetime,)),
-        "problems": dict(_problems(last, around)),
+        "live": msgspec.to_builtins(folding, builtin_types=(datetime,)),
+        "problems": dict(_problems(last, around)) | _live_problems(folding),
     }
 
 
@@ -57,6 +61,11 @@ def _problems(last: Status | None, around: "Surroundings") -> Iterator[tuple[str
         yield "ingest", f"{name} (process {last.process.pid}) was killed; start it again."
     elif last.is_running and last.intake.problem:
         yield "ingest", last.intake.problem
+
+
+def _live_problems(folding: Sequence[LiveStatus]) -> dict[str, str]:
+    found = [each.problem for each in folding if each.problem]
+    return {"live": found[0]} if found else {}
 
 
 def _render(summary: Mapping[str, Any]) -> Table:
@@ -80,6 +89,7 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if last is not None and last["training"] is not None:
         yield "training", _training(last["training"], is_alive=summary["training_running"])
     yield "generation", problems.get("mongodb") or _generation(summary["generation"])
+    yield "live", problems.get("live") or _live(summary["live"])
 
 
 def _running(summary: Mapping[str, Any]) -> str:
@@ -131,6 +141,16 @@ def _generation(generation: Mapping[str, Any] | None) -> str:
     if generation is None:
         return "none is published yet"
     return f"{generation['id']} is current, made {_duration(generation['age_s'])} ago"
+
+
+def _live(folding: Sequence[Mapping[str, Any]]) -> str:
+    if not folding:
+        return "does not run; lists are those of the training: recgraph live"
+    n_lists = sum(each["lists"] for each in folding)
+    delays = [each["delay_s"] for each in folding if each["delay_s"] is not None]
+    last = f", the last one {max(delays):.2f} s after the sale" if delays else ""
+    runs = "runs" if len(folding) == 1 else f"runs {len(folding)} times"
+    return f"recgraph live {runs}; {n_lists:,} lists made{last}"
 
 
 def _ago(moment: datetime | None) -> str:

@@ -12,6 +12,7 @@ from recgraph.cli.base import AsJson, app, err, report
 from recgraph.config import load_settings
 from recgraph.generations import RankingMetrics
 from recgraph.stages import Stages
+from recgraph.tuned import with_tuned
 
 _TASKS = {"next_basket": "next basket", "new_items": "new items"}
 
@@ -28,7 +29,8 @@ def train(
 
     The last weeks are held back first, to measure the model against the popular lists and the
     user's own repeats; then it is trained on everything. Settings such as RECGRAPH_N_FACTORS,
-    RECGRAPH_K or RECGRAPH_FEEDBACK=explicit change what is made; --json has every metric.
+    RECGRAPH_K or RECGRAPH_FEEDBACK=explicit change what is made; those that `recgraph tune` found
+    are used where none is given. --json has every metric.
 
     A model that does worse than the popular lists, or than the settings of the generation before,
     makes a rejected generation: it is kept to be looked at, and not published. RECGRAPH_GATE_MARGIN
@@ -37,9 +39,11 @@ def train(
     from recgraph import jobs
     from recgraph.jobs import training
 
-    settings = load_settings()
+    settings, note = with_tuned(load_settings())
     training.require_events(settings)
     stages = Stages(err.print)
+    if note:
+        err.print(note, highlight=False)
     with jobs.open_spark(settings, stages) as spark:
         manifest = training.train(spark, settings, stages, current=against)
     report(training.training_summary(manifest), as_json=as_json, render=render_training)
@@ -48,7 +52,14 @@ def train(
 def render_training(summary: Mapping[str, Any]) -> RenderableType:
     """The tables that a person reads after a training."""
     parts = (_counts, _ranking, _errors, _verdict, _seconds)
-    return Group(*(part(summary) for part in parts))
+    return Group(*_capped(summary), *(part(summary) for part in parts))
+
+
+def _capped(summary: Mapping[str, Any]) -> list[Text]:
+    """The users of whose events only the newest counted."""
+    users = summary["capped_users"]
+    named = ", ".join(f"{user} ({n:,} events)" for user, n in users.items())
+    return [Text(f"only the newest events counted of: {named}", style="yellow")] if users else []
 
 
 def _counts(summary: Mapping[str, Any]) -> RenderableType:

@@ -1,6 +1,8 @@
 """Events -> what evaluation models, trained before a cut, did after it, and the gate's verdict."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -13,16 +15,15 @@ from recgraph.config import Settings
 from recgraph.errors import NoInteractionsError
 from recgraph.gate import Rules
 from recgraph.generations import ErrorMetrics, Manifest, Metrics, RankingMetrics, Verdict
+from recgraph.ports import Product
 from recgraph.spark import blend
+from recgraph.spark.catalogue import catalogued
 from recgraph.spark.evaluate import evaluate
-from recgraph.spark.interactions import (
-    interactions_from_events,
-    training_interactions,
-    weighing_from_settings,
-)
+from recgraph.spark.interactions import interactions_from_events, training_interactions
 from recgraph.spark.model import index_interactions
 from recgraph.split import cut_time
 from recgraph.stages import Stages
+from recgraph.weighing import weighing_from_settings
 
 
 class Judged(NamedTuple):
@@ -41,6 +42,8 @@ class _Split(NamedTuple):
     cut_at: datetime
     """UTC-aware."""
     test_days: float
+    products: Mapping[str, Product]
+    """The catalogue."""
 
 
 class _Model(NamedTuple):
@@ -58,7 +61,13 @@ class _Compared(NamedTuple):
     note: str | None = None
 
 
-def judge(found: DataFrame, settings: Settings, current: Manifest | None, stages: Stages) -> Judged:
+def judge(
+    found: DataFrame,
+    settings: Settings,
+    current: Manifest | None,
+    stages: Stages,
+    products: Mapping[str, Product] = MappingProxyType({}),
+) -> Judged:
     """What the settings are worth on these events, and what the gate says of it.
 
     Parameters
@@ -68,9 +77,11 @@ def judge(found: DataFrame, settings: Settings, current: Manifest | None, stages
     current
         The generation that is current. When it was made with other settings, a model with those
         is trained as well, before the same cut, and both are compared.
+    products
+        The catalogue.
     """
     with stages("evaluate", "training the evaluation model"):
-        split = _split(found, settings)
+        split = _split(found, products, settings)
         if split is None:
             nothing = "all events share one moment: nothing can be held back"
             return _judged(_Compared(Metrics(None, 0.0, [], [], nothing)), settings, current)
@@ -114,7 +125,7 @@ def _judged(compared: _Compared, settings: Settings, current: Manifest | None) -
     return Judged(compared.new, verdict)
 
 
-def _split(found: DataFrame, settings: Settings) -> _Split | None:
+def _split(found: DataFrame, products: Mapping[str, Product], settings: Settings) -> _Split | None:
     """The events parted at the cut, or None when all share one moment."""
     span = found.agg(
         F.min(C.OCCURRED_AT).alias("first"), F.max(C.OCCURRED_AT).alias("last")
@@ -131,19 +142,20 @@ def _split(found: DataFrame, settings: Settings) -> _Split | None:
         test=interactions_from_events(found.where(is_test), weighing_from_settings(settings)),
         cut_at=cut_at.replace(tzinfo=UTC),
         test_days=(span["last"] - cut_at).total_seconds() / 86_400,
+        products=products,
     )
 
 
 def _fit(split: _Split, settings: Settings) -> _Model:
     indexed = index_interactions(training_interactions(split.before, settings))
-    return _Model(blend.fit(indexed, settings), settings)
+    return _Model(blend.fit(catalogued(indexed, split.products, settings), settings), settings)
 
 
 def _measure(split: _Split, model: _Model) -> Metrics:
     ranking, errors = evaluate(model.found, split.test, model.settings)
     note = None if ranking else "no user of the test period bought anything known before it"
     metrics = _metrics(split, ranking, errors, note)
-    return msgspec.structs.replace(metrics, model=blend.name_of_lists(model.settings))
+    return msgspec.structs.replace(metrics, model=blend.name_of_lists(model.found, model.settings))
 
 
 def _metrics(

@@ -1,5 +1,6 @@
 """The job of training: event table -> one generation on disk, complete or rejected."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,14 +10,19 @@ import structlog
 from pyspark.sql import DataFrame, SparkSession
 from scipy import sparse
 
-from recgraph import generations
+from recgraph import fallback, generations, transforms
+from recgraph.catalogue import read_catalogue
 from recgraph.config import Settings
 from recgraph.errors import NoInteractionsError
 from recgraph.generations import Counts, Manifest
 from recgraph.jobs import gating, tables_of
+from recgraph.ports import Product
+from recgraph.recommend import Shelf
 from recgraph.spark import blend, recommend
 from recgraph.spark import events as spark_events
 from recgraph.spark import graph as spark_graph
+from recgraph.spark.catalogue import catalogued
+from recgraph.spark.histories import write_histories
 from recgraph.spark.interactions import (
     EventCounts,
     count_events,
@@ -25,14 +31,18 @@ from recgraph.spark.interactions import (
 )
 from recgraph.spark.model import fit_als, index_interactions
 from recgraph.spark.scratch import materialize
+from recgraph.spark.users import cap_users
 from recgraph.stages import Stages
+from recgraph.weighing import weighing_from_settings
 
 _TRAINING_SETTINGS = (
     "engine", "kind_weights", "half_life_days", "n_factors", "n_iterations", "regularization",
-    "local_regularization", "alpha",
+    "local_regularization", "local_exponent", "alpha", "transform", "rating_cap", "max_user_events",
+    "bias_damping",
     "als_weight", "walk_weight", "walk_neighbours", "walk_exponent", "walk_half_life_days",
     "repeat_weight", "repeat_half_life_days", "seed", "min_user_items", "min_item_users",
-    "test_days", "k", "exclude_seen",
+    "content_weight", "cold_weight", "max_cold_items", "content_neighbours",
+    "test_days", "k", "exclude_seen", "max_per_category", "popularity_discount",
 )  # fmt: skip
 
 
@@ -46,6 +56,8 @@ class Source(NamedTuple):
     """Version of the event table."""
     seen: dict[str, dict[str, int]]
     """Topic id -> partition -> next offset."""
+    capped: dict[str, int]
+    """Users with more events than ``max_user_events``, and how many they have."""
 
 
 class Trained(NamedTuple):
@@ -53,6 +65,7 @@ class Trained(NamedTuple):
 
     model: blend.Model
     lists: DataFrame
+    shelf: Shelf
 
 
 def require_events(settings: Settings) -> None:
@@ -94,8 +107,9 @@ def train(
     with structlog.contextvars.bound_contextvars(generation=generation_id):
         with stages("read", "reading events"):
             source = _read_source(spark, settings)
-        judged = gating.judge(source.events, settings, before, stages)
-        trained = _fit(source.events, settings, stages)
+        products = read_catalogue(settings.catalogue_path)
+        judged = gating.judge(source.events, settings, before, stages, products)
+        trained = _fit(source.events, products, settings, stages)
         with stages("graph", "building the graph"):
             catalogue = _read_catalogue(spark, settings)
             model = trained.model
@@ -105,7 +119,9 @@ def train(
         with generations.open_new(settings.generations_dir, generation_id) as folder:
             with stages("write", "writing the generation"):
                 _write_frames(folder, graph, settings)
-                _write_model(folder, trained.model)
+                _write_model(folder, trained)
+                weighing = weighing_from_settings(settings)
+                write_histories(folder, source.events, trained.model.indexed, weighing)
             manifest = Manifest(
                 id=generation_id,
                 created_at=datetime.now(UTC),
@@ -114,6 +130,7 @@ def train(
                 settings={name: getattr(settings, name) for name in _TRAINING_SETTINGS},
                 seen=source.seen,
                 events_version=source.version,
+                capped_users=source.capped,
                 counts=_counts(source.counts, trained, graph),
                 metrics=judged.metrics,
                 degrees=spark_graph.degrees_of_items(graph),
@@ -133,20 +150,26 @@ def _read_source(spark: SparkSession, settings: Settings) -> Source:
     version = spark_events.table_version(spark, tables.events)
     table = spark_events.read_events(spark, tables, version)
     found = materialize(distinct_events(table))
-    return Source(found, count_events(found), version, spark_events.seen_offsets(table))
+    capped = cap_users(found, settings.max_user_events)
+    seen = spark_events.seen_offsets(table)
+    return Source(capped.events, count_events(found), version, seen, capped.users)
 
 
-def _fit(found: DataFrame, settings: Settings, stages: Stages) -> Trained:
+def _fit(
+    found: DataFrame, products: Mapping[str, Product], settings: Settings, stages: Stages
+) -> Trained:
     """The model of all events, and its lists."""
     with stages("interactions", "counting who bought what"):
         indexed = index_interactions(training_interactions(found, settings))
+        indexed = catalogued(indexed, products, settings)
     with stages("fit", f"fitting ALS to {indexed.n_interactions:,} interactions"):
         factors = fit_als(indexed, settings)
     with stages("walk", f"walking between {indexed.n_items:,} products"):
         model = blend.blended(indexed, factors, settings)
     with stages("recommend", f"choosing the top {settings.k} for {indexed.n_users:,} users"):
-        lists = recommend.recommend_top_k(model, settings)
-    return Trained(model, lists)
+        shelf = recommend.shelf_of(model, settings)
+        lists = recommend.recommend_top_k(model, settings, shelf)
+    return Trained(model, lists, shelf)
 
 
 def _counts(counted: EventCounts, trained: Trained, graph: spark_graph.Graph) -> Counts:
@@ -158,7 +181,8 @@ def _counts(counted: EventCounts, trained: Trained, graph: spark_graph.Graph) ->
         users=indexed.n_users,
         items=indexed.n_items,
         interactions=indexed.n_interactions,
-        density=indexed.n_interactions / (indexed.n_users * indexed.n_items),
+        cold_items=indexed.n_cold,
+        density=indexed.n_interactions / (indexed.n_users * (indexed.n_items - indexed.n_cold)),
         recommendations=trained.lists.count(),
         vertices=indexed.n_users + indexed.n_items,
         edges=graph.edges.count(),
@@ -181,14 +205,24 @@ def _write_frames(folder: Path, graph: spark_graph.Graph, settings: Settings) ->
         frame.write.parquet(str(folder / name))
 
 
-def _write_model(folder: Path, model: blend.Model) -> None:
+def _write_model(folder: Path, trained: Trained) -> None:
     """What scores are made from, so that others can make them again."""
+    model = trained.model
     model.factors.users.write.parquet(str(folder / generations.USER_FACTORS))
     np.save(folder / generations.ITEM_FACTORS, model.factors.items)
+    transforms.write_fitted(folder / generations.TRANSFORM, model.factors.transform)
     if model.side.items.neighbours is not None:
         path = folder / generations.ITEM_NEIGHBOURS
         sparse.save_npz(path, model.side.items.neighbours, compressed=False)
+    if model.side.items.similar is not None:
+        path = folder / generations.ITEM_CONTENT
+        sparse.save_npz(path, model.side.items.similar, compressed=False)
+    if len(model.side.item_sums):
         np.save(folder / generations.ITEM_SUMS, model.side.item_sums)
+    if model.side.items.discount is not None:
+        np.save(folder / generations.ITEM_DISCOUNT, model.side.items.discount)
+    item_ids = [product.item_id for product in model.indexed.products]
+    fallback.write_popular(folder / generations.POPULAR, trained.shelf.popular, item_ids)
 
 
 def _coefficients(model: blend.Model, settings: Settings) -> dict[str, float]:
@@ -208,5 +242,6 @@ def training_summary(manifest: Manifest) -> dict[str, Any]:
         **{name: getattr(manifest.counts, name) for name in manifest.counts.__struct_fields__},
         "metrics": manifest.metrics,
         "coverage": manifest.degrees.coverage,
+        "capped_users": manifest.capped_users,
         "seconds": manifest.seconds,
     }

@@ -23,6 +23,9 @@ from recgraph.errors import GenerationError
 from recgraph.services.connection import Document
 
 USERS = "users"
+LISTS = "lists"
+NEWCOMER = "newcomer"
+"""In ``lists``, of users whom the generation does not know."""
 ITEMS = "items"
 NEIGHBOURS = "neighbours"
 WORDS = "words"
@@ -73,8 +76,15 @@ def _plain(array: pa.Array) -> list[Any]:
 
 
 def user_batches(folder: Path) -> Iterator[list[Document]]:
-    """Give the profiles of all users."""
-    for batch in _batches(folder):
+    """Give the profiles of all users, without their lists of recommendations."""
+    columns = [name for name in pads.dataset(folder).schema.names if name != C.RECOMMENDED]
+    for batch in _batches(folder, columns):
+        yield [{"_id": user.pop(C.USER_ID), **user} for user in batch]
+
+
+def list_batches(folder: Path) -> Iterator[list[Document]]:
+    """Give the lists of all users."""
+    for batch in _batches(folder, [C.USER_ID, C.RECOMMENDED]):
         yield [{"_id": user.pop(C.USER_ID), **user} for user in batch]
 
 

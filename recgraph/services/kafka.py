@@ -64,7 +64,7 @@ class Extent(msgspec.Struct, frozen=True):
 
 @contextmanager
 def _open_admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
-    with _explained(bootstrap):
+    with explained(bootstrap):
         admin = KafkaAdminClient(
             bootstrap_servers=bootstrap,
             bootstrap_timeout_ms=_TIMEOUT_MS,
@@ -77,7 +77,7 @@ def _open_admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
 
 
 @contextmanager
-def _explained(bootstrap: str) -> Iterator[None]:
+def explained(bootstrap: str) -> Iterator[None]:
     """Turn the client's errors into one line that says what to do."""
     try:
         yield
@@ -194,7 +194,7 @@ def produce(
 @contextmanager
 def _open_producer(bootstrap: str) -> Iterator[KafkaProducer]:
     """Give a producer; at the end of the block each message is acknowledged or refused."""
-    with _explained(bootstrap):
+    with explained(bootstrap):
         producer = KafkaProducer(
             bootstrap_servers=bootstrap,
             bootstrap_timeout_ms=_TIMEOUT_MS,

@@ -37,18 +37,31 @@ def open_metrics(settings: Settings, status: Status) -> Iterator[Observe]:
     registry = CollectorRegistry()
     text = "Seconds from the start of a batch until it is in the event tables."
     seconds = Histogram("recgraph_batch_seconds", text, registry=registry, buckets=_BATCH_SECONDS)
-    if settings.metrics_port is None:
-        yield seconds.observe
-        return
     registry.register(_StatusCollector(settings, status))
-    try:
-        server, thread = start_http_server(settings.metrics_port, _HOST, registry)
-    except OSError as error:
-        message = f"port {settings.metrics_port} cannot be listened on: {error}. Choose another."
-        raise ConfigError(PREFIX + "METRICS_PORT", message) from None
-    status.metrics_url = f"http://{_HOST}:{server.server_port}/metrics"
-    try:
+    with answering(registry, settings.metrics_port, "METRICS_PORT") as url:
+        status.metrics_url = url
         yield seconds.observe
+
+
+@contextmanager
+def answering(registry: CollectorRegistry, port: int | None, setting: str) -> Iterator[str | None]:
+    """Answer Prometheus while the block runs, and give the address; without a port nobody is.
+
+    Raises
+    ------
+    ConfigError
+        The port, of this setting, is taken.
+    """
+    if port is None:
+        yield None
+        return
+    try:
+        server, thread = start_http_server(port, _HOST, registry)
+    except OSError as error:
+        message = f"port {port} cannot be listened on: {error}. Choose another."
+        raise ConfigError(PREFIX + setting, message) from None
+    try:
+        yield f"http://{_HOST}:{server.server_port}/metrics"
     finally:
         server.shutdown()
         server.server_close()

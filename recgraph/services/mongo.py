@@ -1,9 +1,10 @@
 """MongoDB as `recgraph.ports.Store`: reads through the pointer, and the pointer itself.
 
-A generation is four collections that are never changed once they are current:
+A generation is five collections, of which only the lists are changed once they are current:
 
 ===================  ==========================================================================
-``users_<id>``       `UserProfile`; ``_id`` is the user id
+``users_<id>``       `UserProfile` without its list; ``_id`` is the user id
+``lists_<id>``       the users' lists, `recgraph.services.lists`; ``_id`` is the user id
 ``items_<id>``       `ItemProfile` without its lists, and its ranks; ``_id`` is the item id
 ``neighbours_<id>``  the lists of an item; ``_id`` is the item id
 ``words_<id>``       a document a word of the titles: ``ranks``, packed uint32, ascending: the
@@ -19,10 +20,11 @@ Whatever a caller passes is only ever compared as a value: no text becomes an op
 """
 
 import functools
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -33,11 +35,20 @@ from pymongo.errors import DuplicateKeyError
 
 from recgraph.errors import NotPublished, StoreError
 from recgraph.generations import Manifest
-from recgraph.ports import Hit, ItemProfile, Product, Progress, Published, UserProfile
+from recgraph.ports import (
+    Hit,
+    ItemProfile,
+    Product,
+    Progress,
+    Published,
+    Recommendations,
+    UserProfile,
+)
 from recgraph.services.connection import Connection, Document, explained, open_connection
 from recgraph.services.documents import (
     DEPARTMENT_RANK,
     ITEMS,
+    LISTS,
     NEIGHBOURS,
     POPULAR_RANK,
     RANK_TYPE,
@@ -46,7 +57,10 @@ from recgraph.services.documents import (
     WORDS,
     words_of,
 )
+from recgraph.services.lists import profile_of, recommendations_of
 
+_PUBLISHING_S = 3600.0
+"""So long the collections of a publish that was killed are not taken for leftovers."""
 POINTER_CACHE_S = 1.0
 """Seconds that a reader may go on with the pointer it read."""
 
@@ -92,6 +106,23 @@ class MongoStore:
         self.connection.ping()
 
     @explained
+    def life(self) -> str:
+        """Return what is another after anything that may have lost documents.
+
+        That is a start of the server, which may have been killed with writes still in memory, and
+        a database that was made anew.
+        """
+        hello = self.database.client.admin.command("hello")
+        process = hello.get("topologyVersion", {}).get("processId", "")
+        mark = self._state.find_one({"_id": "life"})
+        if mark is None:
+            self._state.update_one(
+                {"_id": "life"}, {"$setOnInsert": {"mark": secrets.token_hex(8)}}, upsert=True
+            )
+            mark = self._state.find_one({"_id": "life"}) or {"mark": ""}
+        return f"{process} {mark['mark']}"
+
+    @explained
     def current(self) -> Published:
         """Return the current generation, as it was at most `POINTER_CACHE_S` ago."""
         now = time.monotonic()
@@ -129,9 +160,16 @@ class MongoStore:
 
     @explained
     def user(self, user_id: str) -> UserProfile | None:
-        """Return the user's profile, or None for a user the generation does not know."""
+        """Return the user's profile, or None for a user nobody knows; the list is the freshest."""
         document = _find_by_id(self._collection(USERS), user_id)
-        return None if document is None else _user_profile(document)
+        return profile_of(user_id, document, self.recommendations(user_id))
+
+    @explained
+    def recommendations(self, user_id: str) -> Recommendations | None:
+        """Return the user's freshest list, or None for a user nobody knows: one read."""
+        manifest = self.current().manifest
+        document = _find_by_id(self.collection(LISTS, manifest.id), user_id)
+        return None if document is None else recommendations_of(document, manifest)
 
     @explained
     def item(self, item_id: str) -> ItemProfile | None:
@@ -273,6 +311,23 @@ class MongoStore:
         change = {"$set": document, "$setOnInsert": {"published_at": datetime.now(UTC)}}
         self._generations.update_one({"_id": manifest.id}, change, upsert=True)
 
+    @contextmanager
+    def publishing(self, generation_id: str) -> Iterator[None]:
+        """Say, while the block runs, that a generation is being filled and is no leftover."""
+        mark = {"_id": f"publishing {generation_id}"}
+        with self.connection.explaining():
+            self._state.replace_one(mark, {**mark, "at": datetime.now(UTC)}, upsert=True)
+        yield
+        with self.connection.explaining():
+            self._state.delete_one(mark)
+
+    @explained
+    def is_publishing(self, generation_id: str) -> bool:
+        """Return whether somebody said so within `_PUBLISHING_S`, and has not finished."""
+        since = datetime.now(UTC) - timedelta(seconds=_PUBLISHING_S)
+        mark = {"_id": f"publishing {generation_id}", "at": {"$gt": since}}
+        return self._state.find_one(mark) is not None
+
     @explained
     def n_words(self, generation_id: str) -> int | None:
         """Return how many words the index of a recorded generation has, None without record."""
@@ -283,7 +338,7 @@ class MongoStore:
     def drop(self, generation_id: str) -> None:
         """Remove a generation; its record first, so that nobody activates what is half gone."""
         self._generations.delete_one({"_id": {"$eq": generation_id}})
-        for kind in (USERS, ITEMS, NEIGHBOURS, WORDS):
+        for kind in (USERS, LISTS, ITEMS, NEIGHBOURS, WORDS):
             self.collection(kind, generation_id).drop()
 
     @explained
@@ -329,10 +384,6 @@ def _find_by_id(
 def _published(document: Document, *, is_current: bool) -> Published:
     manifest = msgspec.json.decode(document["manifest"], type=Manifest)
     return Published(manifest, document["published_at"], is_current)
-
-
-def _user_profile(document: Document) -> UserProfile:
-    return msgspec.convert({"user_id": document["_id"], **document}, UserProfile)
 
 
 def _item_profile(document: Document) -> ItemProfile:

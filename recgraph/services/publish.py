@@ -27,12 +27,15 @@ from recgraph.services.connection import Document
 from recgraph.services.documents import (
     DEPARTMENT_RANK,
     ITEMS,
+    LISTS,
     NEIGHBOURS,
+    NEWCOMER,
     POPULAR_RANK,
     RECOMMENDED_RANK,
     USERS,
     WORDS,
     item_batches,
+    list_batches,
     neighbour_batches,
     postings_of,
     ranks_of,
@@ -52,7 +55,7 @@ PATIENCE_S = 300.0
 """A server that goes away while a generation is published is waited for so long."""
 _LONGEST_WAIT_S = 10.0
 _DUPLICATE_KEY = 11000
-_OF_A_GENERATION = re.compile(r"(?:users|items|neighbours|words)_(\d{8}-\d{6}-[0-9a-f]{4})")
+_OF_A_GENERATION = re.compile(r"(?:users|lists|items|neighbours|words)_(\d{8}-\d{6}-[0-9a-f]{4})")
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -132,11 +135,12 @@ def _publish(
     """Do what is missing of it: all, or what an earlier try has left."""
     started = time.monotonic()
     seen = store.pointer()
-    with store.connection.explaining():
-        parts = _parts(store, folder, manifest)
-        n_written = _fill_all(parts, on_progress)
-    store.record(manifest, n_words=parts[-1].expected)
-    return _switch(store, manifest, n_written, keep=keep, seen=seen, started=started)
+    with store.publishing(manifest.id):
+        with store.connection.explaining():
+            parts = _parts(store, folder, manifest)
+            n_written = _fill_all(parts, on_progress)
+        store.record(manifest, n_words=parts[-1].expected)
+        return _switch(store, manifest, n_written, keep=keep, seen=seen, started=started)
 
 
 def _switch(
@@ -202,7 +206,7 @@ def verify(store: MongoStore, manifest: Manifest) -> dict[str, int]:
     if n_words is None:
         return {"generations": 1}
     n_users, n_items = manifest.counts.users, manifest.counts.items
-    counts = {USERS: n_users, ITEMS: n_items, NEIGHBOURS: n_items, WORDS: n_words}
+    counts = {USERS: n_users, LISTS: n_users, ITEMS: n_items, NEIGHBOURS: n_items, WORDS: n_words}
     with store.connection.explaining():
         held = {kind: _count(store.collection(kind, manifest.id)) for kind in counts}
     return {kind: counts[kind] - held[kind] for kind in counts if held[kind] != counts[kind]}
@@ -258,7 +262,8 @@ def prune(store: MongoStore, keep: int) -> list[str]:
     dropped = []
     for generation_id in old:
         pointer = store.pointer()  # asked again: somebody may have rolled back meanwhile
-        if pointer is None or pointer.generation != generation_id:
+        is_current = pointer is not None and pointer.generation == generation_id
+        if not is_current and not store.is_publishing(generation_id):
             store.drop(generation_id)
             dropped.append(generation_id)
     return dropped
@@ -303,6 +308,7 @@ def _parts(store: MongoStore, folder: Path, manifest: Manifest) -> list[_Part]:
 
     return [
         _Part(to(USERS), user_batches(users), n_users),
+        _Part(to(LISTS), list_batches(users), n_users, [[(NEWCOMER, 1)]]),
         _Part(to(ITEMS), item_batches(items, ranks), n_items, top),
         _Part(to(NEIGHBOURS), neighbour_batches(items), n_items),
         _Part(to(WORDS), word_batches(postings), len(postings), [[("word", 1)]]),
@@ -320,6 +326,8 @@ def _fill_all(parts: Sequence[_Part], on_progress: OnProgress) -> int:
             for n_inserted, n_rows in _fill(part):
                 written += n_inserted
                 on_progress(done + n_rows, total)
+            if part.collection.name.startswith(LISTS):
+                _recognise(part.collection, parts[0].collection)
             _check(part)
         done += part.expected
         on_progress(done, total)
@@ -334,6 +342,13 @@ def _fill(part: _Part) -> Iterator[tuple[int, int]]:
     for batch in part.batches:
         n_rows += len(batch)
         yield _insert(part.collection, batch), n_rows
+
+
+def _recognise(lists: Collection[Document], users: Collection[Document]) -> None:
+    """Take those for known who are, but whose list was lost when the live service wrote it."""
+    for newcomer in lists.find({NEWCOMER: True}, {"_id": True}):
+        if users.find_one({"_id": newcomer["_id"]}, {"_id": True}):
+            lists.update_one({"_id": newcomer["_id"]}, {"$unset": {NEWCOMER: True}})
 
 
 def _insert(collection: Collection[Document], documents: list[Document]) -> int:
@@ -358,4 +373,8 @@ def _check(part: _Part) -> None:
 
 
 def _count(collection: Collection[Document]) -> int:
-    return collection.count_documents({})
+    """Return the documents that publishing wrote: the lists of newcomers come from elsewhere."""
+    n_documents = collection.count_documents({})
+    if collection.name.startswith(LISTS):
+        n_documents -= collection.count_documents({NEWCOMER: True})
+    return n_documents

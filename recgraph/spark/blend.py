@@ -1,7 +1,8 @@
-"""Factors and walk -> one model of all signals, and blocks of users as `recgraph.blend` has them.
+"""Factors, walk, content -> one model of all signals, and blocks of users for `recgraph.blend`.
 
 The item side (`Side`) is broadcast: a Python worker holds 4 bytes for each factor of each item and
-8 bytes for each neighbour. The users' side comes row by row, so that it never is in one place.
+8 bytes for each neighbour, by walk or by content. The users' side comes row by row, so that it
+never is in one place.
 """
 
 from typing import NamedTuple
@@ -16,7 +17,16 @@ from recgraph.blend import Coefficients
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.model import Floats
-from recgraph.spark.blocks import bought, csr, lists_by_user, matrix, with_lists
+from recgraph.spark.blocks import (
+    Buyers,
+    bought,
+    count_buyers,
+    csr,
+    lists_by_user,
+    matrix,
+    with_lists,
+)
+from recgraph.spark.content import fit_content, weighed, weight_of
 from recgraph.spark.model import Factors, Indexed, fit_als
 from recgraph.spark.walk import fit_walk, no_walk
 from recgraph.walk import user_steps
@@ -33,7 +43,7 @@ class Side(NamedTuple):
 
     items: blend.Items
     item_sums: Floats
-    """`recgraph.spark.walk.Walk.item_sums`; empty without a walk."""
+    """`recgraph.spark.walk.Walk.item_sums`; empty where nothing needs first steps."""
     coefficients: Coefficients
     """Of all parts, also of those that only evaluation looks at."""
 
@@ -45,7 +55,9 @@ class Model(NamedTuple):
     factors: Factors
     side: Side
     neighbours: DataFrame
-    """`recgraph.spark.walk.NEIGHBOURS`: those of ``side``, as a frame."""
+    """`recgraph.spark.walk.NEIGHBOURS`: those of ``side``, as a frame; cold items have theirs by
+    content."""
+    buyers: Buyers
 
 
 def fit(indexed: Indexed, settings: Settings) -> Model:
@@ -54,23 +66,43 @@ def fit(indexed: Indexed, settings: Settings) -> Model:
 
 
 def blended(indexed: Indexed, factors: Factors, settings: Settings) -> Model:
-    """The model of factors that are fitted already: the walk, and what each signal counts."""
-    weights = weights_of(settings)
-    walk = fit_walk(indexed, settings) if weights.walk else no_walk(indexed)
-    bare = Side(blend.Items(factors.items, walk.neighbours), walk.item_sums, weights)
-    model = Model(indexed, factors, bare, walk.rows)
+    """The model of factors that are fitted already: walk and content, and what each counts."""
+    weights = weights_of(indexed, settings)
+    content = fit_content(indexed, settings)
+    if weights.walk:
+        walk = fit_walk(indexed, settings)
+    else:
+        walk = no_walk(indexed, with_steps=content is not None)
+    buyers = count_buyers(indexed, settings)
+    items = blend.Items(factors.items, walk.neighbours)
+    rows = walk.rows
+    if content is not None:
+        items = items._replace(similar=content.similar)
+        first_cold = indexed.n_items - indexed.n_cold
+        rows = rows.union(content.rows.where(F.col(C.ITEM_INDEX) >= first_cold))
+    bare = Side(items, walk.item_sums, weights)
+    model = Model(indexed, factors, bare, rows, buyers)
     if settings.feedback == "explicit":
         return model
     sample = users_of(_sampled(model, settings.seed), bare)
-    coefficients = blend.coefficients_from_weights(weights, sample, bare.items)
-    return model._replace(side=bare._replace(coefficients=coefficients))
+    coefficients = blend.coefficients_from_weights(weights, sample, items)
+    discount = blend.popularity_discount(buyers.ever, settings.popularity_discount)
+    items = items._replace(discount=discount)
+    if content is not None:
+        items = items._replace(similar=weighed(content, indexed, settings))
+    return model._replace(side=Side(items, walk.item_sums, coefficients))
 
 
-def weights_of(settings: Settings) -> Coefficients:
+def weights_of(indexed: Indexed, settings: Settings) -> Coefficients:
     """How much each signal counts; a rating that is predicted has one signal, and no other size."""
     if settings.feedback == "explicit":
         return Coefficients(als=1.0)
-    return Coefficients(settings.als_weight, settings.walk_weight, settings.repeat_weight)
+    return Coefficients(
+        als=settings.als_weight,
+        walk=settings.walk_weight,
+        repeat=settings.repeat_weight,
+        content=weight_of(indexed, settings),
+    )
 
 
 def of_lists(coefficients: Coefficients, *, exclude_seen: bool) -> Coefficients:
@@ -78,9 +110,10 @@ def of_lists(coefficients: Coefficients, *, exclude_seen: bool) -> Coefficients:
     return coefficients._replace(repeat=0.0) if exclude_seen else coefficients
 
 
-def name_of_lists(settings: Settings) -> str:
+def name_of_lists(model: Model, settings: Settings) -> str:
     """What the lists are made by, such as ``als+walk``."""
-    return blend.source_of(of_lists(weights_of(settings), exclude_seen=settings.exclude_seen))
+    counts = of_lists(model.side.coefficients, exclude_seen=settings.exclude_seen)
+    return blend.source_of(counts)
 
 
 def with_signals(model: Model) -> DataFrame:
@@ -93,9 +126,8 @@ def users_of(batch: pa.RecordBatch, side: Side) -> blend.Users:
     """A block of the rows of `with_signals`."""
     factors = matrix(batch, C.FACTORS)
     n_items = len(side.items.factors)
-    if side.items.neighbours is None:
-        steps = None
-    else:
+    steps = None
+    if len(side.item_sums):
         ratings = csr(batch, SEEN, RATINGS, n_items)
         steps = user_steps(ratings.log1p(), side.item_sums)
     return blend.Users(factors, steps, csr(batch, SEEN, REPEATS, n_items))

@@ -5,6 +5,7 @@ A block holds as many users as `rows_per_block` allows, so that its scores of al
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from recgraph.config import Settings
 from recgraph.model import Floats, Matrix, Ragged
 from recgraph.spark.model import Indexed
 
+_MICROS_A_DAY = 86_400_000_000
 _BYTES_A_SCORE = 24
 """4 of the score, and at most 20 while the walk is added to it."""
 
@@ -24,6 +26,32 @@ _BYTES_A_SCORE = 24
 def bought(indexed: Indexed) -> DataFrame:
     """The interactions that are purchases, or ratings, and not only views."""
     return indexed.interactions.where(C.IS_BOUGHT)
+
+
+class Buyers(NamedTuple):
+    """How many users bought each item; float32 ``(n_items,)``."""
+
+    ever: Floats
+    lately: Floats
+    """Those of them whose latest event with it is in the last ``recent_days`` of training."""
+
+
+def count_buyers(indexed: Indexed, settings: Settings) -> Buyers:
+    """How many users bought each item, ever and lately."""
+    all_bought = bought(indexed)
+    newest = indexed.interactions.agg(F.max(C.LAST_AT).alias("newest"))
+    age = F.unix_micros("newest") - F.unix_micros(C.LAST_AT)
+    is_recent = (age < settings.recent_days * _MICROS_A_DAY).cast("int")
+    counted = (
+        all_bought.crossJoin(newest)
+        .groupBy(C.ITEM_INDEX)
+        .agg(F.count("*").alias("ever"), F.sum(is_recent).alias("lately"))
+        .toArrow()
+    )
+    found = Buyers(*(np.zeros(indexed.n_items, np.float32) for _ in Buyers._fields))
+    for name, counts in found._asdict().items():
+        counts[counted.column(C.ITEM_INDEX).to_numpy()] = counted.column(name).to_numpy()
+    return found
 
 
 def lists_by_user(pairs: DataFrame, columns: Mapping[str, str]) -> DataFrame:

@@ -18,11 +18,11 @@ from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.evaluation import Block, Items
 from recgraph.generations import ErrorMetrics, RankingMetrics
-from recgraph.model import Floats, Ints
+from recgraph.lists import rules_of
+from recgraph.model import Ints
 from recgraph.spark.blend import RATINGS, SEEN, Model, Side, users_of, with_signals
 from recgraph.spark.blocks import (
     blocks,
-    bought,
     lists_by_user,
     ragged,
     rows_per_block,
@@ -33,7 +33,6 @@ from recgraph.spark.scratch import materialize
 
 _TEST, _TEST_RATINGS = "test_items", "test_ratings"
 
-_MICROS_A_DAY = 86_400_000_000
 _BY = ("task", "recommender")
 _BY_USER = metrics.ByUser._fields
 _EVALUATED = (
@@ -70,30 +69,10 @@ def evaluate(
     known = test.where(C.IS_BOUGHT).join(train.users, C.USER_ID).join(train.items, C.ITEM_ID)
     relevant = lists_by_user(known, {C.ITEM_INDEX: _TEST, C.RATING: _TEST_RATINGS})
     users = with_lists(with_signals(model), relevant, how="inner")
-    items = _items(model, settings)
+    rules = rules_of(train.products, train.n_items, settings)._replace(hidden=None)
+    items = Items(model.side.items, *model.buyers, rules)
     rows = materialize(users.mapInArrow(_evaluator(model, items, settings), _EVALUATED))
     return _ranking_metrics(rows, items, train.n_users, settings), _error_metrics(rows)
-
-
-def _items(model: Model, settings: Settings) -> Items:
-    """What the recommenders know about the items of the training period."""
-    train = model.indexed
-    all_bought = bought(train)
-    newest = train.interactions.agg(F.max(C.LAST_AT).alias("newest"))
-    lately = all_bought.crossJoin(newest).where(
-        F.unix_micros("newest") - F.unix_micros(C.LAST_AT) < settings.recent_days * _MICROS_A_DAY
-    )
-    n_items = train.n_items
-    counts = _count_users(all_bought, n_items), _count_users(lately, n_items)
-    return Items(model.side.items, *counts)
-
-
-def _count_users(interactions: DataFrame, n_items: int) -> Floats:
-    """Users who have each item, float32 ``(n_items,)``."""
-    counted = interactions.groupBy(C.ITEM_INDEX).count().toArrow()
-    counts = np.zeros(n_items, np.float32)
-    counts[counted.column(C.ITEM_INDEX).to_numpy()] = counted.column("count").to_numpy()
-    return counts
 
 
 def _scale(train: Indexed) -> evaluation.Scale:

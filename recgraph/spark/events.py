@@ -23,7 +23,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from recgraph.columns import Columns as C
-from recgraph.events import Rejection, Rules, SaleEvent, parse_events
+from recgraph.events import Rejection, Rules, SaleEvent, parse_events, place_id
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -135,7 +135,7 @@ def _ids_with_places(
     """The ids of events; where one has none, its place is its id."""
     columns = [messages.column(name).to_pylist() for name in (C.PARTITION, C.OFFSET)]
     rows = zip(ids, *columns, strict=True)
-    return [id_ or f"{topic_id}/{partition}/{offset}" for id_, partition, offset in rows]
+    return [id_ or place_id(topic_id, partition, offset) for id_, partition, offset in rows]
 
 
 def _rejection_batch(rejections: Sequence[Rejection], messages: pa.RecordBatch) -> pa.RecordBatch:

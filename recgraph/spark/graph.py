@@ -21,7 +21,7 @@ USER, ITEM = "user", "item"
 BOUGHT, RECOMMENDED = "bought", "recommended"
 
 _ATTRIBUTES = (C.TITLE, C.DEPARTMENT, C.BRAND, C.CATEGORY)
-_PARTS = (C.ALS, C.WALK, C.REPEAT)
+_PARTS = (C.ALS, C.WALK, C.REPEAT, C.CONTENT)
 _N_SIMILAR = 10
 """Similar items that the profile of an item names."""
 _PAGERANK_SWEEPS = 10

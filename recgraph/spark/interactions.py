@@ -12,29 +12,16 @@ from pyspark.sql import functions as F
 
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
+from recgraph.weighing import (
+    BOUGHT_KINDS,
+    DIGITS,
+    MICROS_A_DAY,
+    Weighing,
+    weighing_from_settings,
+)
 
 _CONTENT = (C.USER_ID, C.PRODUCT_ID, C.QUANTITY, C.RATING, C.KIND, C.OCCURRED_AT)
 _RATINGS = (C.RATING, C.RECENT_RATING, C.REPEAT_RATING)
-_BOUGHT_KINDS = ("purchase", "rating", "return")
-"""Kinds that say whether something is bought, by their sum."""
-_MICROS_A_DAY = 86_400_000_000
-_DIGITS = 6
-"""Digits of a rating: beyond them the order of addition would show."""
-
-
-class Weighing(NamedTuple):
-    """How events become ratings; the fields are settings of the same names."""
-
-    feedback: str
-    kind_weights: dict[str, float]
-    half_life_days: float | None
-    walk_half_life_days: float | None
-    repeat_half_life_days: float | None
-
-
-def weighing_from_settings(settings: Settings) -> Weighing:
-    """The weighing that the settings describe."""
-    return Weighing(*(getattr(settings, name) for name in Weighing._fields))
 
 
 class EventCounts(NamedTuple):
@@ -48,8 +35,8 @@ class EventCounts(NamedTuple):
 def distinct_events(events: DataFrame) -> DataFrame:
     """Each event identity once, the first ingested copy, with how many copies there were.
 
-    Columns: those of the event's content, ``n_copies`` and ``n_conflicts`` (copies whose content
-    differs from the first one's).
+    Columns: ``event_id``, those of the event's content, ``n_copies`` and ``n_conflicts`` (copies
+    whose content differs from the first one's).
     """
     first = F.min(F.struct(C.INGESTED_AT, C.PARTITION, C.OFFSET))
     copies = (
@@ -63,7 +50,12 @@ def distinct_events(events: DataFrame) -> DataFrame:
             F.min_by(F.struct(*_CONTENT, "n"), "first").alias("event"),
             F.sum("n").alias("n_copies"),
         )
-        .select("event.*", "n_copies", (F.col("n_copies") - F.col("event.n")).alias("n_conflicts"))
+        .select(
+            C.EVENT_ID,
+            "event.*",
+            "n_copies",
+            (F.col("n_copies") - F.col("event.n")).alias("n_conflicts"),
+        )
         .drop("n")
     )
 
@@ -98,10 +90,10 @@ def interactions_from_events(events: DataFrame, weighing: Weighing) -> DataFrame
         rated = named.where(F.col(C.RATING).isNotNull())
         rating = F.max_by(C.RATING, F.struct(C.OCCURRED_AT, C.RATING))
         return _by_pair(rated, dict.fromkeys(_RATINGS, rating), F.count("*"))
-    amount = _direction() * _weight(weighing)
-    is_purchase = F.col(C.KIND).isin(*_BOUGHT_KINDS)
-    bought = F.round(F.sum(F.when(is_purchase, amount).otherwise(0.0)), _DIGITS)
-    net = F.round(F.sum(amount), _DIGITS)
+    amount = amount_of_event(weighing)
+    is_purchase = F.col(C.KIND).isin(*BOUGHT_KINDS)
+    bought = F.round(F.sum(F.when(is_purchase, amount).otherwise(0.0)), DIGITS)
+    net = F.round(F.sum(amount), DIGITS)
     return _by_pair(named, _ratings(amount, weighing, _newest(events)), bought, net)
 
 
@@ -109,14 +101,19 @@ def _ratings(amount: Column, weighing: Weighing, newest: datetime | None) -> Map
     """Each rating of a pair by its column, before the float: 0 or more, that of ALS above 0."""
 
     def decayed(half_life_days: float | None, least: float = 0.0) -> Column:
-        total = F.round(F.sum(amount * _decay(newest, half_life_days)), _DIGITS)
+        total = F.round(F.sum(amount * _decay(newest, half_life_days)), DIGITS)
         return F.greatest(total, F.lit(least))
 
     return {
-        C.RATING: decayed(weighing.half_life_days, least=10.0**-_DIGITS),
+        C.RATING: decayed(weighing.half_life_days, least=10.0**-DIGITS),
         C.RECENT_RATING: decayed(weighing.walk_half_life_days),
         C.REPEAT_RATING: decayed(weighing.repeat_half_life_days),
     }
+
+
+def amount_of_event(weighing: Weighing) -> Column:
+    """What one event counts before decay: `recgraph.weighing.amount_of`."""
+    return _direction() * _weight(weighing)
 
 
 def _direction() -> Column:
@@ -148,7 +145,7 @@ def _decay(newest: datetime | None, half_life_days: float | None) -> Column:
     if half_life_days is None:
         return F.lit(1.0)
     age = F.unix_micros(F.lit(newest).cast("timestamp")) - F.unix_micros(C.OCCURRED_AT)
-    return F.pow(F.lit(0.5), age / (half_life_days * _MICROS_A_DAY))
+    return F.pow(F.lit(0.5), age / (half_life_days * MICROS_A_DAY))
 
 
 def _by_pair(

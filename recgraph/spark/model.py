@@ -4,6 +4,7 @@ Both give the same `Factors`. For ratings ALS learns what mean and biases leave 
 (`recgraph.biases`), and the factors are ``n_factors + 2`` wide.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +20,11 @@ from recgraph.config import Settings
 from recgraph.engines import local
 from recgraph.errors import NoInteractionsError
 from recgraph.model import Floats, Matrix
+from recgraph.ports import Product
+from recgraph.spark import transforms
 from recgraph.spark.ids import dense_ids
 from recgraph.spark.scratch import materialize
+from recgraph.transforms import Fitted, transformed
 
 _CHECKPOINT_INTERVAL = 10
 """Sweeps between checkpoints: without them a fit of 15 or more overflows the stack of the JVM."""
@@ -40,6 +44,10 @@ class Indexed(NamedTuple):
     n_users: int
     n_items: int
     n_interactions: int
+    n_cold: int = 0
+    """The last so many items have no interaction (`recgraph.spark.catalogue`)."""
+    products: Sequence[Product] = ()
+    """What is known of each item, by index, on the driver; empty when it was not looked up."""
 
 
 class Factors(NamedTuple):
@@ -49,6 +57,8 @@ class Factors(NamedTuple):
     """index, factors: a row a user."""
     items: Floats
     """float32 ``(n_items, n_factors)`` on the driver: 4 * n_items * n_factors bytes."""
+    transform: Fitted = Fitted("count")
+    """What the ratings were made into first."""
 
 
 def index_interactions(interactions: DataFrame) -> Indexed:
@@ -91,23 +101,26 @@ def fit_als(indexed: Indexed, settings: Settings) -> Factors:
     """
     if settings.feedback == "explicit":
         return _fit_explicit(indexed, settings)
+    transform = transforms.fit(indexed.interactions, indexed.n_items, settings)
     if settings.engine == "spark":
-        return _fit_by_spark(indexed.interactions, indexed, settings)
+        rated = transforms.transformed(indexed.interactions, transform)
+        return _fit_by_spark(rated, indexed, settings)._replace(transform=transform)
     found = local.fit_implicit(
-        _collected(indexed),
+        transformed(_collected(indexed), transform),
         n_factors=settings.n_factors,
         regularization=settings.local_regularization,
+        exponent=settings.local_exponent,
         alpha=settings.alpha,
         n_iterations=settings.n_iterations,
         seed=settings.seed,
     )
-    return _distributed(found.users, found.items, indexed)
+    return _distributed(found.users, found.items, indexed)._replace(transform=transform)
 
 
 def _fit_explicit(indexed: Indexed, settings: Settings) -> Factors:
     """Factors that predict ratings: mean and biases, and ALS on the rest."""
     ratings = _collected(indexed)
-    found = biases.fit_biases(ratings)
+    found = biases.fit_biases(ratings, damping=settings.bias_damping)
     rest = biases.residuals(ratings, found)
     if settings.engine == "local":
         users, items = local.fit_explicit(

@@ -10,99 +10,88 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from recgraph import blend
-from recgraph.blend import Coefficients
+from recgraph import blend, fallback, lists
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
-from recgraph.metrics import Floats64
-from recgraph.model import Floats, Ints, TopK, mask, top_k
-from recgraph.spark.blend import SEEN, Model, of_lists, users_of, with_signals
-from recgraph.spark.blocks import blocks, ragged, rows_per_block
+from recgraph.model import Floats, Ints
+from recgraph.recommend import Made, Shelf, make_lists
+from recgraph.spark.blend import RATINGS, SEEN, Model, Side, of_lists, users_of, with_signals
+from recgraph.spark.blocks import blocks, csr, rows_per_block
 from recgraph.spark.scratch import materialize
-from recgraph.walk import Shares, top_shares
 
 LISTS = (
     "user_index int, item_index int, rank int, score double, als double, walk double, "
-    "repeat double, source string, because array<struct<item_index: int, share: double>>"
+    "repeat double, content double, source string, "
+    "because array<struct<item_index: int, share: double>>"
 )
 """What `recommend_top_k` gives."""
 
-_N_REASONS = 3
-"""Bought items that a row names, at most."""
-_PARTS = (blend.ALS, blend.WALK, blend.REPEAT)
+_POPULAR_LENGTH = 20
+"""Popular lists hold so many times k items: most users have some of them already."""
 
 
-def recommend_top_k(model: Model, settings: Settings) -> DataFrame:
+def shelf_of(model: Model, settings: Settings) -> Shelf:
+    """The rules of the settings, and what is popular in each department, lately first."""
+    products, n_items = model.indexed.products, model.indexed.n_items
+    rules = lists.rules_of(products, n_items, settings)
+    departments = lists.codes_of([each.department for each in products] or [None] * n_items)
+    popularity = fallback.popularity_of(*model.buyers)
+    n = _POPULAR_LENGTH * settings.k
+    popular = fallback.popular_lists(popularity, departments, n, rules.hidden)
+    return Shelf(rules, departments, popular)
+
+
+def recommend_top_k(model: Model, settings: Settings, shelf: Shelf | None = None) -> DataFrame:
     """The k best items of every user: `LISTS`, with rank from 1.
 
     The score is the sum of its parts, each null where it is switched off; ``source`` names those
-    that are not 0. ``because`` are the bought items with the largest shares of the part ``walk``.
+    that are not 0, or the link of the fallback chain that made the row. ``because`` are the bought
+    items with the largest shares of the part ``walk`` or, without one, of ``content``.
     With ``settings.exclude_seen`` the items that users bought are left out of their lists; one
     that a user only viewed may be recommended. Who bought nearly everything gets a shorter list.
     """
-    broadcast = model.indexed.interactions.sparkSession.sparkContext.broadcast(model.side)
+    context = model.indexed.interactions.sparkSession.sparkContext
+    broadcast = context.broadcast((model.side, shelf or shelf_of(model, settings)))
     n_rows = rows_per_block(model.indexed.n_items, settings)
-    k, exclude_seen = settings.k, settings.exclude_seen
+    exclude_seen = settings.exclude_seen
 
     def recommend(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        side = broadcast.value
-        counts = of_lists(side.coefficients, exclude_seen=exclude_seen)
+        side, shelf = broadcast.value
         for batch in blocks(batches, n_rows):
-            users = users_of(batch, side)
-            scores = blend.score(users, side.items, counts)
-            if exclude_seen:
-                mask(scores, ragged(batch, SEEN))
-            top = top_k(scores, k)
-            parts = blend.parts_at(users, side.items, counts, top.items)
-            because = _because(users, side.items, counts, top.items)
-            yield _list_rows(batch.column(C.INDEX).to_numpy(), top, parts, because)
+            yield _lists_of(batch, side, shelf, exclude_seen=exclude_seen)
 
     return materialize(with_signals(model).mapInArrow(recommend, LISTS))
 
 
-def _because(
-    users: blend.Users, items: blend.Items, coefficients: Coefficients, lists: Ints
-) -> Shares:
-    """The bought items that led to each listed one, with their shares of the score."""
-    if not coefficients.walk or users.steps is None or items.neighbours is None:
-        return Shares(np.full((*lists.shape, 0), -1), np.zeros((*lists.shape, 0), np.float32))
-    found = top_shares(users.steps, items.neighbours, lists, _N_REASONS)
-    return found._replace(shares=found.shares * np.float32(coefficients.walk))
+def _lists_of(
+    batch: pa.RecordBatch, side: Side, shelf: Shelf, *, exclude_seen: bool
+) -> pa.RecordBatch:
+    """The lists of a block of the rows of `with_signals`."""
+    users = users_of(batch, side)
+    counts = of_lists(side.coefficients, exclude_seen=exclude_seen)
+    bought = csr(batch, SEEN, RATINGS, len(side.items.factors))
+    made = make_lists(users, bought, side.items, counts, shelf, exclude_seen=exclude_seen)
+    return _list_rows(batch.column(C.INDEX).to_numpy(), made)
 
 
-def _list_rows(users: Ints, top: TopK, parts: dict[str, Floats], because: Shares) -> pa.RecordBatch:
+def _list_rows(users: Ints, made: Made) -> pa.RecordBatch:
     """A row for each place that is taken."""
-    at = rows, positions = np.nonzero(top.items >= 0)
-    score, exact = _exact(top.scores[at], {name: part[at] for name, part in parts.items()})
+    at = rows, positions = np.nonzero(made.filled.top.items >= 0)
+    is_other = made.filled.sources[at] != np.array(None)
+    blank = pa.nulls(len(rows), pa.float64())
     columns = {
         C.USER_INDEX: pa.array(users[rows], pa.int32()),
-        C.ITEM_INDEX: pa.array(top.items[at], pa.int32()),
+        C.ITEM_INDEX: pa.array(made.filled.top.items[at], pa.int32()),
         C.RANK: pa.array(positions + 1, pa.int32()),
-        C.SCORE: pa.array(score),
-        **{name: pa.array(exact.get(name, [None] * len(rows)), pa.float64()) for name in _PARTS},
-        C.SOURCE: pa.array(_sources(exact, len(rows)), pa.string()),
-        C.BECAUSE: _reasons(because.items[at], because.shares[at]),
+        C.SCORE: pa.array(made.scores[at]),
+        **{
+            name: pa.array(made.parts[name][at], mask=is_other) if name in made.parts else blank
+            for name in blend.PARTS
+        },
+        C.SOURCE: pa.array(made.sources()[at], pa.string()),
+        C.BECAUSE: _reasons(made.because.items[at], made.because.shares[at]),
     }
     return pa.RecordBatch.from_pydict(columns)
-
-
-def _exact(score: Floats, parts: dict[str, Floats]) -> tuple[Floats64, dict[str, Floats64]]:
-    """Scores and parts in 64 bits, where they add up: ALS takes the rounding of 32 bits.
-
-    The order of a list is that of the scores in 32 bits, so these stay as they are.
-    """
-    whole = score.astype(np.float64)
-    exact = {name: part.astype(np.float64) for name, part in parts.items()}
-    if blend.ALS in exact:
-        exact[blend.ALS] = whole - sum(part for name, part in exact.items() if name != blend.ALS)
-    return whole, exact
-
-
-def _sources(parts: dict[str, Floats64], n_rows: int) -> list[str]:
-    """The names of the parts that are not 0 in each row, such as ``als+walk``."""
-    is_in = [(name, (values != 0).tolist()) for name, values in parts.items()]
-    found = ("+".join(name for name, rows in is_in if rows[row]) for row in range(n_rows))
-    return [names or "+".join(parts) for names in found]
 
 
 def _reasons(items: Ints, shares: Floats) -> pa.ListArray:

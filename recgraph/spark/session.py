@@ -101,6 +101,10 @@ def _builder(settings: Settings, jars: Sequence[Path], scratch: Path) -> SparkSe
             f"-Dlog4j2.configurationFile=file:{LOG_CONFIG} -Dderby.system.home={scratch}"
             " -XX:+UseParallelGC"
         ),
+        # What the driver's own environment says to local workers.
+        "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+        "spark.executorEnv.TZ": "UTC",
+        "spark.executor.extraJavaOptions": "-XX:+UseParallelGC",
         "spark.local.dir": str(scratch / "spark"),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),

@@ -49,13 +49,14 @@ def fit_walk(indexed: Indexed, settings: Settings) -> Walk:
     steps = walk.item_steps(first, last, exponent=settings.walk_exponent)
     rows = item_neighbours(spark, steps, settings.walk_neighbours)
     sums = np.asarray(first.sum(axis=0), np.float32).ravel()
-    return Walk(_matrix(rows, indexed.n_items), sums, rows)
+    return Walk(neighbour_matrix(rows, indexed.n_items), sums, rows)
 
 
-def no_walk(indexed: Indexed) -> Walk:
-    """A walk that is switched off."""
+def no_walk(indexed: Indexed, *, with_steps: bool = False) -> Walk:
+    """A walk that is switched off, with the sums that first steps need where others take them."""
     rows = indexed.interactions.sparkSession.createDataFrame([], NEIGHBOURS)
-    return Walk(None, np.empty(0, np.float32), rows)
+    sums = _ratings(indexed)[0].sum(axis=0) if with_steps else np.empty(0)
+    return Walk(None, np.asarray(sums, np.float32).ravel(), rows)
 
 
 def _ratings(indexed: Indexed) -> tuple[Matrix, Matrix]:
@@ -101,8 +102,8 @@ def _rows(items: Ints, neighbours: Matrix) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _matrix(rows: DataFrame, n_items: int) -> Matrix:
-    """The rows as one matrix on the driver."""
+def neighbour_matrix(rows: DataFrame, n_items: int) -> Matrix:
+    """Rows of `NEIGHBOURS` as one matrix on the driver."""
     table = rows.toArrow()
     names = (C.ITEM_INDEX, C.NEIGHBOUR_INDEX, C.WEIGHT)
     items, neighbours, weights = (table.column(name).to_numpy() for name in names)

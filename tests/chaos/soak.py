@@ -20,6 +20,7 @@ import psutil
 import typer
 
 from recgraph.config import Settings, load_settings
+from recgraph.generations import list_generations
 from recgraph.machine import end_process
 from recgraph.services import embedded, kafka
 from recgraph.status import read_status
@@ -105,7 +106,7 @@ def compare(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
 
 
 class Watch:
-    """Samples of a run that has taken in its first batch, and the trainings it published."""
+    """Samples of a run that has taken in its first batch, and the generations it made."""
 
     def __init__(self, settings: Settings, run: psutil.Process) -> None:
         self._settings, self._run = settings, run
@@ -115,10 +116,8 @@ class Watch:
 
     def look(self) -> None:
         """Add a sample, and say it."""
-        status = read_status(self._settings.status_path)
-        training = status.training if status else None
-        if training and training.generation and training.outcome == "published":
-            self.generations.add(training.generation)
+        made = list_generations(self._settings.generations_dir)
+        self.generations |= {each.id for each in made}
         sample = take_sample(self._settings, self._run, self._started)
         if sample is not None and sample.batches:
             self.samples.append(sample)

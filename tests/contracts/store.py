@@ -79,6 +79,24 @@ class StoreContract:
             ]
         assert len(expected) == 40
 
+    def test_recommendations_are_the_list_on_disk(self, store: Store, generation: Path) -> None:
+        manifest = read_manifest(generation)
+        for row in rows(generation, "users"):
+            found, user = store.recommendations(row["user_id"]), store.user(row["user_id"])
+            assert found is not None
+            assert user is not None
+            assert [each.item_id for each in found.rows] == [
+                each["item_id"] for each in row["recommended"]
+            ]
+            assert (found.rows, found.freshness) == (user.recommended, user.freshness)
+            assert found.freshness.generation == manifest.id
+            assert found.freshness.source == "batch"
+            assert found.freshness.computed_at == manifest.created_at
+
+    @pytest.mark.parametrize("wrong", NOT_AN_ID)
+    def test_recommendations_of_nobody_are_none(self, store: Store, wrong: Any) -> None:
+        assert store.recommendations(wrong) is None
+
     def test_item_is_the_row_on_disk_for_every_item(self, store: Store, generation: Path) -> None:
         expected = rows(generation, "items")
         for row in expected:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from pymongo.database import Database
 
 from dashboards.app import create_app
 from dashboards.auth import Links, read_secret_key
-from recgraph.services.mongo import MongoStore
+from recgraph.services.accounts import MongoAccounts
+from recgraph.services.mongo import MongoStore, open_store
 from tests.conftest import requires
 from tests.dashboards.serving import CHROMIUM_FLAGS, HOSTS, Site, sample_store, served
 
@@ -29,10 +31,18 @@ def links(tmp_path: Path) -> Links:
 
 
 @pytest.fixture
-def client(store: MongoStore, links: Links, tmp_path: Path) -> FlaskClient:
+def accounts(mongo_uri: str, mongo_database: "Database[dict[str, Any]]") -> Iterator[MongoAccounts]:
+    """Accounts in a database of the test's own: none yet."""
+    with open_store(mongo_uri, mongo_database.name) as own:
+        yield MongoAccounts(own.connection)
+
+
+@pytest.fixture
+def client(store: MongoStore, accounts: MongoAccounts, links: Links, tmp_path: Path) -> FlaskClient:
     """A client of the whole application that has not signed in."""
     key = read_secret_key(tmp_path / "session.key")
-    return create_app(store, secret_key=key, links=links, hosts=HOSTS).server.test_client()
+    app = create_app(store, accounts, secret_key=key, links=links, hosts=HOSTS)
+    return app.server.test_client()
 
 
 @pytest.fixture(scope="session")

@@ -6,16 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import waitress.server
 from pymongo import MongoClient
 
+from dashboards.api import ApiParts
 from dashboards.app import create_app
 from dashboards.auth import Links, read_secret_key
-from recgraph.ports import Progress, Store
+from recgraph.config import load_settings
+from recgraph.ports import Progress
+from recgraph.services.accounts import MongoAccounts
+from recgraph.services.door import Door
+from recgraph.services.feedback import MongoFeedback
 from recgraph.services.mongo import MongoStore, open_store
-from recgraph.services.publish import publish
+from recgraph.services.publish import activate, publish
 from tests.sample import write_sample_generation
 
 HOSTS = ["127.0.0.1", "localhost"]
@@ -35,6 +41,7 @@ class Site:
 
     url: str
     links: Links
+    accounts: MongoAccounts
 
     def link(self) -> str:
         """Return a one-time link into it."""
@@ -62,17 +69,32 @@ def sample_store(uri: str, root: Path) -> Iterator[MongoStore]:
         yield store
 
 
+def api_over(store: MongoStore, folder: Path) -> ApiParts:
+    """Return a REST API over a store, without a broker and without models."""
+    return ApiParts(
+        store=store,
+        feedback=MongoFeedback(store.connection, folder / "feedback.changed"),
+        sink=Door(load_settings(data_dir=folder, kafka_bootstrap="127.0.0.1:9")),
+        activate=partial(activate, store, folder / "generations", keep=3),
+        serving=lambda: None,
+        broker_problem=lambda: None,
+    )
+
+
 @contextmanager
-def served(store: Store, folder: Path) -> Iterator[Site]:
+def served(store: MongoStore, folder: Path) -> Iterator[Site]:
     """Serve a dashboard over the store by the server of `recgraph serve`, on a free port."""
     links = Links(folder / "links")
     key = read_secret_key(folder / "session.key")
-    app = create_app(store, secret_key=key, links=links, hosts=HOSTS)
+    accounts = MongoAccounts(store.connection)
+    app = create_app(
+        store, accounts, secret_key=key, links=links, hosts=HOSTS, api=api_over(store, folder)
+    )
     server = waitress.server.create_server(app.server, host="127.0.0.1", port=0, threads=8)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        yield Site(f"http://127.0.0.1:{server.effective_port}", links)
+        yield Site(f"http://127.0.0.1:{server.effective_port}", links, accounts)
     finally:
         server.task_dispatcher.shutdown()
         server.close()

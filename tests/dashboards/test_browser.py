@@ -15,6 +15,7 @@ from recgraph.config import Settings
 from recgraph.services.embedded import ensure_mongo, service_states, stop_all
 from recgraph.services.mongo import MongoStore
 from tests.dashboards.conftest import Watched
+from tests.dashboards.sending import OTHER_PASSWORD, PASSWORD, add_account
 from tests.dashboards.serving import Site, sample_store, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
@@ -77,11 +78,12 @@ def test_second_browser_pastes_a_token(site: Site, browser: Browser) -> None:
     context = browser.new_context()
     page = context.new_page()
     assert page.goto(site.url + "/top?department=Dairy").status == 401  # type: ignore[union-attr]
-    page.get_by_label("Or paste the token").fill("wrong")
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("used already")
-    page.get_by_label("Or paste the token").fill(link.rpartition("=")[2])
-    page.get_by_role("button", name="Sign in").click()
+    for token in ("wrong", link.rpartition("=")[2]):
+        page.get_by_text("Sign in with a one-time link").click()
+        page.get_by_label("Or paste the token").fill(token)
+        page.get_by_role("button", name="Use the token").click()
+        if token == "wrong":
+            expect(page.get_by_role("alert")).to_contain_text("used already")
     expect(page.locator("h1")).to_have_text("Top recommended products")
     assert page.url.endswith("/top?department=Dairy")
     context.close()
@@ -268,10 +270,78 @@ def test_skip_link_leads_to_the_content(open_browser: Open) -> None:
     assert page.evaluate("document.activeElement.closest('#main') !== null")
 
 
-def test_sign_out_shows_the_sign_in_page(open_browser: Open) -> None:
-    page = open_browser().page
-    page.get_by_role("button", name="Sign out").click()
+@pytest.mark.parametrize("width", [400, 1280])
+def test_account_menu_says_who_it_is_and_signs_out(
+    open_browser: Open, scheme: str, width: int
+) -> None:
+    page = open_browser(width, scheme).page
+    button = page.get_by_role("button", name="Your account")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#who")).to_contain_text("this machine")
+    expect(page.locator("#who")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("link", name="Account and password")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#who")).to_have_count(0)
+    expect(button).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Sign out").press("Enter")
     expect(page.locator("h1")).to_have_text("Sign in to recgraph")
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_password_signs_in_and_is_changed(
+    site: Site, browser: Browser, scheme: str, width: int
+) -> None:
+    email = f"ann-{scheme}-{width}@example.com"
+    add_account(site.accounts, "viewer", email)
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    page.goto(site.url + "/top")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    expect(page.get_by_label("E-mail address")).to_be_focused()
+    page.keyboard.type(email)
+    page.keyboard.press("Tab")
+    page.keyboard.type("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("do not go together")
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Top recommended products")
+    page.get_by_role("button", name="Your account").click()
+    expect(page.locator("#who")).to_contain_text(email)
+    page.get_by_role("link", name="Account and password").click()
+    expect(page.locator("h1")).to_have_text("Your account")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(UNNAMED) == []
+    page.get_by_label("Current password").fill(PASSWORD)
+    page.get_by_label("New password, 12").fill(OTHER_PASSWORD)
+    page.get_by_label("New password again").fill(OTHER_PASSWORD)
+    page.get_by_role("button", name="Change the password").click()
+    expect(page.get_by_role("status")).to_contain_text("Your password is changed")
+    page.get_by_role("link", name="Back to the pages").click()
+    expect(page.locator("h1")).to_have_text("Overview")
+    context.close()
+
+
+def test_session_that_is_ended_elsewhere_leads_to_the_sign_in_page(
+    site: Site, browser: Browser
+) -> None:
+    account = add_account(site.accounts, "viewer", "bob@example.com")
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(site.url)
+    page.get_by_label("E-mail address").fill(account.email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Overview")
+    site.accounts.people.set_active(account.email, is_active=False)
+    page.get_by_role("navigation").get_by_role("link", name="Top").click()
+    expect(page.locator("h1")).to_have_text("Sign in to recgraph")
+    context.close()
 
 
 def test_session_that_ended_leads_to_the_sign_in_page(site: Site, browser: Browser) -> None:
@@ -303,6 +373,7 @@ def test_store_that_goes_away_is_explained_and_comes_back(
         field.fill("milk")
         expect(page.locator("#notice")).to_contain_text("The store is away", timeout=15_000)
         ensure_mongo(settings)
+        page.wait_for_timeout(2_000)  # the server is asked again once a second
         page.reload()
         expect(field).to_be_visible(timeout=15_000)
         expect(page.locator("#notice")).to_be_empty()

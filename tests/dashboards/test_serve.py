@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from recgraph.cli.serve import allowed_hosts, find_running
 from recgraph.config import Settings
+from recgraph.services.accounts import MongoAccounts
 from recgraph.services.mongo import MongoStore
 
 pytestmark = pytest.mark.services
@@ -36,9 +39,11 @@ def environment(settings: Settings, mongo_uri: str, store: MongoStore) -> dict[s
 
 
 @contextmanager
-def serving(environment: dict[str, str], log: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(
+    environment: dict[str, str], log: Path, *arguments: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Give the process and the link that it printed."""
-    command = [*COMMAND, "serve", "--port", "0", "--json"]
+    command = [*COMMAND, "serve", "--port", "0", "--json", *arguments]
     with (
         log.open("w") as errors,
         subprocess.Popen(
@@ -92,6 +97,62 @@ def test_serve_prints_a_link_that_works_once(
     assert "127.0.0.1:" not in log.read_text()
 
 
+def ask(url: str, key: str) -> int:
+    """Return the status of a list, asked for by a program with a key."""
+    asked = urllib.request.Request(f"{url}/api/v1/users/1/recommendations")
+    asked.add_header("X-API-Key", key)
+    try:
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_processes_answer_alike_and_one_that_is_killed_is_replaced(
+    environment: dict[str, str], store: MongoStore, tmp_path: Path
+) -> None:
+    keys = MongoAccounts(store.connection).keys
+    key, secret = keys.add("till", ("read",), None)
+    environment = environment | {"RECGRAPH_SERVE_METRICS_PORT": "0"}
+    with serving(environment, tmp_path / "log", "--workers", "2") as (process, link):
+        url = link.split("/sign-in")[0]
+        assert {ask(url, secret) for _ in range(20)} == {200}
+        parent = psutil.Process(process.pid)  # whose workers are forks, unlike its other children
+        workers = [each for each in parent.children() if each.cmdline() == parent.cmdline()]
+        assert len(workers) == 2
+        for worker in workers:
+            worker.kill()
+        psutil.wait_procs(workers, timeout=20)
+        assert {ask(url, secret) for _ in range(10)} == {200}
+        keys.revoke(key.prefix)
+        time.sleep(1.1)
+        assert {ask(url, secret) for _ in range(10)} == {401}
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+        assert not any(worker.is_running() for worker in workers)
+
+
+def test_prometheus_is_answered_for_all_processes_on_a_port_of_its_own(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment = environment | {"RECGRAPH_SERVE_METRICS_PORT": "0"}
+    command = [*COMMAND, "serve", "--port", "0", "--json", "--workers", "2"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = json.loads(process.stdout.readline())
+            url = said["url"].split("/sign-in")[0]
+            assert {ask(url, "no key") for _ in range(6)} == {401}
+            with urllib.request.urlopen(said["metrics"], timeout=20) as answer:
+                text = answer.read().decode()
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+    route = 'route="/api/v1/users/<id:user_id>/recommendations",status="401"'
+    assert f'recgraph_http_request_seconds_count{{method="GET",{route}}} 6.0' in text
+
+
 def test_link_without_a_dashboard_says_what_to_run(environment: dict[str, str]) -> None:
     done = run(environment, "link")
     assert done.returncode == 1
@@ -121,7 +182,20 @@ def test_port_that_is_taken_is_one_clear_line(environment: dict[str, str]) -> No
     assert "--port 0" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--port", "70000"], ["--port", "-1"], ["--port", "x"]])
+def test_metrics_port_that_is_taken_names_its_setting(environment: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run(environment | {"RECGRAPH_SERVE_METRICS_PORT": port}, "serve", "--port", "0")
+    assert done.returncode == 2
+    assert "RECGRAPH_SERVE_METRICS_PORT" in done.stderr
+    assert done.stderr.strip().count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--port", "70000"], ["--port", "-1"], ["--port", "x"], ["--workers", "0"]]
+)
 def test_port_that_cannot_be_is_refused(environment: dict[str, str], arguments: list[str]) -> None:
     done = run(environment, "serve", *arguments)
     assert done.returncode == 2

@@ -100,7 +100,8 @@ def test_verdict_is_of_the_lists_that_are_published() -> None:
 
 def test_source_name_names_each_part() -> None:
     assert source_name("als+walk") == "ALS + graph walk"
-    assert source_name("content") == "content"
+    assert source_name("content") == "like what they bought"
+    assert source_name("made elsewhere") == "made elsewhere"
 
 
 def test_verdict_of_a_baseline_that_finds_nothing() -> None:

@@ -108,3 +108,34 @@ def test_fold_in_solves_each_user_alone(alpha: float | None) -> None:
             right = near.T @ (1 + alpha * values)
         assert np.linalg.solve(left, right) == pytest.approx(found[user], abs=2e-4)
     assert not found[12].any()
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_penalties_grow_with_the_number_of_ratings_as_asked(exponent: float) -> None:
+    ratings = sparse.random(80, 50, 0.2, format="csr", random_state=4, dtype=np.float32)
+    settings = {"regularization": 0.3, "alpha": 5.0}
+    found = local.fit_implicit(
+        ratings, n_factors=4, n_iterations=15, seed=1, exponent=exponent, **settings
+    )
+    # The same problem by exact half-steps, each row with its own penalty.
+    items = np.random.default_rng(0).random((50, 4)).astype(np.float32) * 0.01
+    by_item = ratings.T.tocsr()
+    for _ in range(15):
+        users = fold_in_users(items, ratings, exponent=exponent, **settings)
+        items = fold_in_users(users, by_item, exponent=exponent, **settings)
+    exact = local.Factors(fold_in_users(items, ratings, exponent=exponent, **settings), items)
+    losses = [_loss(ratings, each, exponent, **settings) for each in (found, exact)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+
+
+def _loss(
+    ratings: Matrix, factors: local.Factors, exponent: float, *, regularization: float, alpha: float
+) -> float:
+    """What ALS makes small: Hu et al. (2008), equation 3, with the penalties of Zhou et al."""
+    dense = ratings.toarray()
+    errors = (1 + alpha * dense) * np.square((dense > 0) - factors.users @ factors.items.T)
+    penalties = (
+        ((dense > 0).sum(axis=axis) ** exponent) @ np.square(side).sum(axis=1)
+        for axis, side in ((1, factors.users), (0, factors.items))
+    )
+    return float(errors.sum() + regularization * sum(penalties))

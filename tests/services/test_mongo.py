@@ -70,7 +70,7 @@ def test_publish_says_what_it_wrote(empty_store: MongoStore, generation: Path) -
     assert (done.users, done.items, done.has_moved, done.dropped) == (40, 60, True, [])
     n_words = empty_store.n_words(done.generation)
     assert n_words is not None
-    assert done.written == done.users + 2 * done.items + n_words
+    assert done.written == 2 * done.users + 2 * done.items + n_words
     assert steps[-1] == (done.written, done.written)
     assert steps == sorted(steps)
 

@@ -16,10 +16,10 @@ BOUGHT = [
     ("c.$ o", "salt", 2.0),
 ]
 LISTS = [
-    (0, 2, 1, 0.9, 0.5, 0.4, None, "als+walk", [(1, 0.1), (0, 0.3)]),
-    (1, 1, 1, 0.8, 0.8, 0.0, None, "als", []),
-    (1, 2, 2, 0.4, 0.4, 0.0, None, "als", []),
-    (2, 0, 1, 0.7, 0.7, 0.0, None, "als", []),
+    (0, 2, 1, 0.9, 0.5, 0.4, None, None, "als+walk", [(1, 0.1), (0, 0.3)]),
+    (1, 1, 1, 0.8, 0.8, 0.0, None, None, "als", []),
+    (1, 2, 2, 0.4, 0.4, 0.0, None, None, "als", []),
+    (2, 0, 1, 0.7, 0.7, 0.0, None, None, "als", []),
 ]
 NEIGHBOURS = [(0, 1, 0.2), (0, 2, 0.5), (1, 0, 0.1)]
 
@@ -61,11 +61,11 @@ def test_pagerank_has_mean_one_and_counts_both_kinds_of_edges(house: Graph) -> N
 def test_edges_are_keyed_by_ids_that_last(house: Graph) -> None:
     rows = [tuple(row) for row in spark_graph.external_edges(house).collect()]
     assert len(rows) == len(BOUGHT) + len(LISTS)
-    assert ("u:ann", "i:bread", "bought", *[None] * 5, 3.0, None) in rows
+    assert ("u:ann", "i:bread", "bought", *[None] * 6, 3.0, None) in rows
     (bob,) = [row for row in rows if row[:2] == ("u:bob", "i:salt")]
     assert bob[2:4] == ("recommended", 2)
     assert bob[4:7] == (pytest.approx(0.4), pytest.approx(0.4), 0.0)
-    assert bob[7:] == (None, None, "als")
+    assert bob[7:] == (None, None, None, "als")
     assert [row[0] for row in rows] == sorted(row[0] for row in rows)
 
 

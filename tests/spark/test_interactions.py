@@ -12,8 +12,8 @@ from recgraph.spark.interactions import (
     distinct_events,
     drop_rare,
     interactions_from_events,
-    weighing_from_settings,
 )
+from recgraph.weighing import weighing_from_settings
 
 IMPLICIT = weighing_from_settings(Settings(half_life_days=None))
 DAY = datetime(2020, 1, 1, tzinfo=UTC)

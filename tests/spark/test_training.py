@@ -12,10 +12,11 @@ import pytest
 from pyspark.sql import SparkSession
 from scipy import sparse
 
-from recgraph import blend, catalogue, generations, jobs, walk
+from recgraph import blend, catalogue, fallback, generations, jobs, walk
 from recgraph.config import Settings
 from recgraph.errors import GenerationError, NoInteractionsError
 from recgraph.jobs import gating, training
+from recgraph.lists import UNKNOWN
 from recgraph.ports import Product
 from recgraph.spark import events as spark_events
 from recgraph.stages import Stages
@@ -84,6 +85,8 @@ def test_train_writes_one_complete_generation(spark: SparkSession, small: Settin
     assert pq.read_table(folder / generations.VERTICES).num_rows == counts.vertices == 32
     assert pq.read_table(folder / generations.EDGES).num_rows == counts.edges
     assert np.load(folder / generations.ITEM_FACTORS, mmap_mode="r").shape == (20, 8)
+    popular = fallback.read_popular(folder / generations.POPULAR)
+    assert (popular.segments, sorted(popular.of(UNKNOWN))) == ([], list(range(20)))
     user = pq.read_table(folder / generations.USERS).to_pylist()[0]
     assert user["bought"][0]["title"].startswith("Item ")
     assert not list(small.generations_dir.glob(".*"))

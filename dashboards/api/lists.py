@@ -1,0 +1,293 @@
+"""Lists of recommendations: a user's, a basket's, a what-if's, and the popular one."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+from flask import Response, request
+
+from dashboards.api.answered import (
+    BecauseOut,
+    BoughtTogether,
+    Recommendation,
+    Recommendations,
+    rows_out,
+)
+from dashboards.api.answers import answer
+from dashboards.api.asked import MAX_K, Basket, BecauseQuery, ListQuery, PopularQuery, WhatIf
+from dashboards.api.asking import read_body, read_query
+from dashboards.api.parts import ApiParts, parts
+from dashboards.api.routing import route
+from dashboards.problems import ProblemError
+from recgraph import ports
+from recgraph.feedback import without
+from recgraph.ports import ItemProfile, Recommended
+from recgraph.serving import Serving, Wish
+from recgraph.weighing import Events
+
+POPULAR = "popular"
+TAG = "Recommendations"
+
+
+class Stored(NamedTuple):
+    """What the store has of a user."""
+
+    generation: str
+    k: int
+    """The length of lists that the generation was trained for."""
+    excludes_seen: bool
+    found: ports.Recommendations | None
+    """None for a user that nothing is known of."""
+
+
+@route(
+    "GET",
+    "/users/<id:user_id>/recommendations",
+    scope="read",
+    tag=TAG,
+    query=ListQuery,
+    returns=Recommendations,
+)
+def recommendations(user_id: str) -> Response:
+    """A user's list.
+
+    Without parameters it is the list that the store holds. An unknown user gets the popular list,
+    with `is_known` false. While the store is away, the last known list is served, with `is_stale`.
+    """
+    query, here = read_query(ListQuery), parts()
+    stored, is_stale = _ask(here, user_id)
+    excluded = here.feedback.excluded(user_id)
+    k, found = query.k or stored.k, stored.found
+    if found is None:
+        rows = _popular(here, stored.generation, query.offset + k, query.department, excluded)
+    else:
+        rows = _rows(here, found, stored, query, excluded)
+    return answer(
+        Recommendations(
+            generation=stored.generation,
+            source=_source_of(rows),
+            items=_page(rows, query.offset, k),
+            user_id=user_id,
+            is_known=found is not None,
+            is_stale=is_stale,
+            freshness=None if found is None else found.freshness,
+            next=next_page(len(rows), query.offset, k),
+        )
+    )
+
+
+@route(
+    "POST",
+    "/baskets/recommendations",
+    scope="read",
+    tag=TAG,
+    body=Basket,
+    returns=Recommendations,
+)
+def basket() -> Response:
+    """The list of somebody unknown who has chosen some products; nothing is kept."""
+    asked, here = read_body(Basket), parts()
+    wish = Wish(asked.k, asked.exclude_seen, here.feedback.excluded(None), asked.department)
+    serving = _serving(here)
+    found = serving.basket(dict.fromkeys(asked.product_ids), wish)
+    unknown = [each for each in found.ignored if each in set(asked.product_ids)]
+    is_known = len(unknown) < len(set(asked.product_ids))
+    return _computed(serving, found.rows, unknown_products=unknown, is_known=is_known)
+
+
+@route(
+    "POST",
+    "/users/<id:user_id>/what-if",
+    scope="read",
+    tag=TAG,
+    body=WhatIf,
+    returns=Recommendations,
+)
+def what_if(user_id: str) -> Response:
+    """A user's list after purchases that were not made, without what is out of stock.
+
+    Nothing is kept.
+    """
+    asked, here = read_body(WhatIf), parts()
+    hidden = here.feedback.excluded(user_id).union(asked.out_of_stock)
+    wish = Wish(asked.k, asked.exclude_seen, hidden, asked.department)
+    serving = _serving(here)
+    bought = [purchase.product_id for purchase in asked.purchases]
+    history = _history(here, serving, user_id)
+    found = serving.what_if(history, bought, wish)
+    named = {*bought, *asked.out_of_stock}
+    unknown = [each for each in dict.fromkeys(found.ignored) if each in named]
+    is_known = bool(len(history)) or len(set(bought) - set(unknown)) > 0
+    return _computed(
+        *(serving, found.rows), user_id=user_id, unknown_products=unknown, is_known=is_known
+    )
+
+
+@route(
+    "GET",
+    "/users/<id:user_id>/because",
+    scope="read",
+    tag=TAG,
+    query=BecauseQuery,
+    returns=BecauseOut,
+)
+def because(user_id: str) -> Response:
+    """Why a product is recommended to a user.
+
+    The user's own products that add most to its score, each with how many other users bought both:
+    user -> bought product -> other buyers -> recommended product.
+    """
+    product_id, here = read_query(BecauseQuery).product_id, parts()
+    serving = _serving(here)
+    if product_id not in serving.items.index_of:
+        raise unknown_product(product_id)
+    history = _history(here, serving, user_id)
+    if not len(history):
+        detail = "the generation knows no purchase of this user: there is nothing to explain by."
+        raise ProblemError(404, "unknown-user", detail)
+    rows = [
+        BoughtTogether(row.item_id, row.share, row.n_buyers, row.title, row.department)
+        for row in serving.because(history, product_id)
+    ]
+    return answer(BecauseOut(user_id, product_id, serving.manifest.id, rows))
+
+
+@route(
+    "GET",
+    "/popular",
+    scope="read",
+    tag=TAG,
+    query=PopularQuery,
+    returns=Recommendations,
+)
+def popular() -> Response:
+    """What most users bought, as a list; the score is the number of buyers."""
+    query, here = read_query(PopularQuery), parts()
+    generation, is_stale = here.known.ask((POPULAR,), lambda: here.store.current().manifest.id)
+    excluded = here.feedback.excluded(None)
+    rows = _popular(here, generation, query.offset + query.k, query.department, excluded)
+    items = _page(rows, query.offset, query.k)
+    following = next_page(len(rows), query.offset, query.k)
+    return answer(Recommendations(generation, POPULAR, items, is_stale=is_stale, next=following))
+
+
+def _ask(here: ApiParts, user_id: str) -> tuple[Stored, bool]:
+    """Return what the store has of a user, and whether that is only what it last had."""
+    return here.known.ask(user_id, lambda: _stored(here, user_id))
+
+
+def _stored(here: ApiParts, user_id: str) -> Stored:
+    manifest = here.store.current().manifest
+    k, excludes_seen = int(str(manifest.settings["k"])), manifest.settings.get("exclude_seen", True)
+    return Stored(manifest.id, k, bool(excludes_seen), here.store.recommendations(user_id))
+
+
+def _history(here: ApiParts, serving: Serving, user_id: str) -> Events:
+    """Return the user's events: what the generation has seen, and what came since."""
+    stored, _ = _ask(here, user_id)
+    if stored.found is None or stored.generation != serving.manifest.id:
+        return serving.history(user_id)
+    return serving.history(user_id, stored.found.events)
+
+
+def _rows(
+    here: ApiParts,
+    found: ports.Recommendations,
+    stored: Stored,
+    query: ListQuery,
+    excluded: frozenset[str],
+) -> list[Recommended]:
+    """Return the stored rows if they are all that is asked for, else rows computed now."""
+    rows = without(found.rows, excluded)
+    n_asked = query.offset + (query.k or stored.k)
+    is_as_stored = query.exclude_seen in (None, stored.excludes_seen) and not query.department
+    if is_as_stored and n_asked <= len(rows):
+        return rows
+    serving = here.serving()
+    if serving is None or serving.manifest.id != stored.generation:
+        wanted = query.department
+        return [row for row in rows if wanted is None or row.department == wanted]
+    wish = Wish(n_asked, query.exclude_seen, excluded, query.department)
+    return serving.recommend(_history(here, serving, found.user_id), wish).rows
+
+
+def _popular(
+    here: ApiParts, generation: str, n_rows: int, department: str | None, excluded: frozenset[str]
+) -> list[Recommended]:
+    """Return the popular rows, at least as many as asked for where there are so many."""
+    n_read = n_rows + len(excluded)
+    key = generation, n_read, department
+    with here.lock:
+        rows = here.popular.get(key)
+    if rows is None:
+        rows = _read_popular(here, generation, n_read, department)
+        with here.lock:
+            here.popular[key] = rows
+    return without(rows, excluded)
+
+
+def _read_popular(
+    here: ApiParts, generation: str, n_rows: int, department: str | None
+) -> list[Recommended]:
+    return [
+        Recommended(
+            item_id=item.item_id,
+            rank=rank,
+            score=float(item.bought_degree),
+            parts={POPULAR: float(item.bought_degree)},
+            source=POPULAR,
+            title=item.title,
+            department=item.department,
+        )
+        for rank, item in enumerate(_popular_items(here, generation, n_rows, department), start=1)
+    ]
+
+
+def _popular_items(
+    here: ApiParts, generation: str, n_rows: int, department: str | None
+) -> list[ItemProfile]:
+    """Return the popular items; of a department all that there are only where the model is."""
+    serving = None if department is None else here.serving()
+    if serving is not None and serving.manifest.id == generation:
+        rows = serving.basket([], Wish(n_rows, department=department)).rows
+        return list(here.store.items(row.item_id for row in rows).values())
+    items = here.store.popular(n_rows if department is None else MAX_K)
+    return [item for item in items if department is None or item.department == department][:n_rows]
+
+
+def _serving(here: ApiParts) -> Serving:
+    serving = here.serving()
+    if serving is None:
+        detail = (
+            f"the folder of generation {here.store.current().manifest.id} is not on this machine; "
+            "stored lists are served, but nothing can be computed. Train or copy it here."
+        )
+        raise ProblemError(503, "no-model", detail, headers={"Retry-After": "60"})
+    return serving
+
+
+def _computed(serving: Serving, rows: list[Recommended], **said: Any) -> Response:
+    items = _page(rows, 0, len(rows))
+    return answer(Recommendations(serving.manifest.id, _source_of(rows), items, **said))
+
+
+def _page(rows: Sequence[Recommended], offset: int, k: int) -> list[Recommendation]:
+    return rows_out(rows[offset : offset + k])
+
+
+def _source_of(rows: Sequence[Recommended]) -> str:
+    return rows[0].source if rows else "none"
+
+
+def next_page(n_rows: int, offset: int, k: int) -> str | None:
+    """Return the address of the next rows, None when this page is not full."""
+    if n_rows < offset + k:
+        return None
+    following = {"k": str(k), "offset": str(offset + k)}
+    return f"{quote(request.path)}?{urlencode(request.args.to_dict() | following)}"
+
+
+def unknown_product(product_id: str) -> ProblemError:
+    """Return the problem of a product that the current generation does not know."""
+    detail = f"the current generation knows no product {product_id[:100]!r}."
+    return ProblemError(404, "unknown-product", detail)

@@ -1,0 +1,59 @@
+/* The shop: from a click to the list that it changed, in milliseconds. */
+(function () {
+  const PATIENCE_MS = 10000;
+  let clicks = [], shown = null, shownAt = 0, settled = "";
+
+  document.addEventListener("click", function (event) {
+    if (event.target.closest(".buy:not([disabled])")) { clicks.push({ at: performance.now() }); }
+  }, true);
+
+  function is_in(click, changes) {
+    const sale = click.sale;
+    return sale && !sale.problem && (changes.offsets[sale.partition] || 0) > sale.offset;
+  }
+
+  function changed(changes) {
+    const parts = [["new", "new"], ["moved", "moved"], ["gone", "gone"]]
+      .filter(function (part) { return changes[part[0]]; })
+      .map(function (part) { return changes[part[0]] + " " + part[1]; });
+    return parts.length ? parts.join(", ") : "nothing else moved";
+  }
+
+  function wait_for(click) {
+    setTimeout(function () {
+      if (!clicks.includes(click)) { return; }
+      clicks = clicks.filter(function (each) { return each !== click; });
+      const text = click.sale.name + " is bought, but no new list came in " +
+        PATIENCE_MS / 1000 + " seconds. Does `recgraph live` run?";
+      window.dash_clientside.set_props("shop-told", { children: text });
+    }, PATIENCE_MS);
+  }
+
+  function take(sale) {
+    settled = sale.id;
+    const click = clicks.find(function (each) { return !each.sale; }) || { at: NaN };
+    click.sale = sale;
+    if (sale.problem) {
+      clicks = clicks.filter(function (each) { return each !== click; });
+      return sale.problem;
+    }
+    wait_for(click);
+    return sale.name + " is bought: the list follows …";
+  }
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside, {
+    shop: {
+      told: function (changes, sale) {
+        let said = window.dash_clientside.no_update;
+        if (changes !== shown) { shown = changes; shownAt = performance.now(); }
+        if (sale && sale.id !== settled) { said = take(sale); }
+        const done = clicks.filter(function (each) { return is_in(each, changes); });
+        if (!done.length) { return said; }
+        clicks = clicks.filter(function (each) { return !done.includes(each); });
+        const last = done[done.length - 1];
+        return last.sale.name + " is bought. The list changed " +
+          Math.round(shownAt - last.at) + " ms after the click: " + changed(changes) + ".";
+      },
+    },
+  });
+})();

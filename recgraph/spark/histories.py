@@ -1,0 +1,65 @@
+"""Each user's events and each item's buyers -> the histories of a generation.
+
+Spark sorts; the driver writes the rows as they come, a partition at a time.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recgraph import histories
+from recgraph.columns import Columns as C
+from recgraph.spark.blocks import bought
+from recgraph.spark.interactions import amount_of_event
+from recgraph.spark.model import Indexed
+from recgraph.weighing import BOUGHT_KINDS, Weighing
+
+_SORTED = ".sorted"
+
+
+def write_histories(
+    generation: Path, events: DataFrame, indexed: Indexed, weighing: Weighing
+) -> None:
+    """Write the histories into the folder of a generation.
+
+    Parameters
+    ----------
+    events
+        Each identity once, of all users: also of those who are too rare for training.
+    """
+    folder = generation / histories.HISTORIES
+    of_users = packed_events(events, indexed, weighing).orderBy(C.USER_ID, "time", "event")
+    of_items = (
+        bought(indexed).select(C.ITEM_INDEX, C.USER_INDEX).orderBy(C.ITEM_INDEX, C.USER_INDEX)
+    )
+    histories.write_histories(folder, _batches(of_users, generation))
+    histories.write_buyers(folder, _batches(of_items, generation), indexed.n_items)
+
+
+def packed_events(events: DataFrame, indexed: Indexed, weighing: Weighing) -> DataFrame:
+    """user_id and the fields of `recgraph.weighing.EVENT`."""
+    items = indexed.items.withColumnRenamed(C.ITEM_ID, C.PRODUCT_ID)
+    letters = F.substring(F.md5(C.EVENT_ID), 1, histories.DIGEST_LETTERS)
+    return events.join(items, C.PRODUCT_ID, "left").select(
+        C.USER_ID,
+        F.conv(letters, 16, 10).cast("long").alias("event"),
+        F.unix_micros(C.OCCURRED_AT).alias("time"),
+        amount_of_event(weighing).alias("amount"),
+        F.coalesce(C.ITEM_INDEX, F.lit(-1)).alias("item"),
+        F.col(C.KIND).isin(*BOUGHT_KINDS).alias("bought"),
+    )
+
+
+def _batches(rows: DataFrame, folder: Path) -> Iterator[pa.RecordBatch]:
+    """The rows in their order; on their way they are files beside the generation's own."""
+    path = folder / _SORTED
+    rows.write.parquet(str(path))
+    # Spark's part files are named in the order of the partitions.
+    yield from pads.dataset(sorted(path.glob("*.parquet"))).to_batches()
+    for file in path.iterdir():
+        file.unlink()
+    path.rmdir()

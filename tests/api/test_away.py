@@ -1,0 +1,100 @@
+"""While MongoDB is away, by a crash or frozen: last known lists, marked; readiness; no hanging."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from recgraph.config import Settings
+from recgraph.errors import StoreUnavailable
+from recgraph.services.connection import Connection, open_connection
+from recgraph.services.feedback import MongoFeedback
+from tests.api.conftest import DATABASE, Api, make_app
+from tests.api.tap import Tap, tapped
+from tests.api.test_lists import ids
+
+pytestmark = pytest.mark.services
+
+LIST = "/users/u12/recommendations"
+TIMEOUT_S = 2.0
+
+
+@pytest.fixture
+def tap(mongo_uri: str) -> Iterator[Tap]:
+    port = urlsplit(mongo_uri).port
+    assert port is not None
+    with tapped(port) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tapped_connection(tap: Tap) -> Iterator[Connection]:
+    uri = f"mongodb://127.0.0.1:{tap.port}/?directConnection=true"
+    with open_connection(uri, DATABASE, longest_s=TIMEOUT_S) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tapped_api(api_settings: Settings, tapped_connection: Connection, api: Api) -> Api:
+    app = make_app(api_settings, tapped_connection)
+    return Api(app.test_client(use_cookies=False), api.key)
+
+
+@pytest.mark.parametrize("fault", ["close", "freeze"])
+def test_last_known_list_is_served_and_marked(tapped_api: Api, tap: Tap, fault: str) -> None:
+    fresh = tapped_api.get(LIST)
+    assert fresh.status_code == 200
+    tapped_api.get("/popular")
+    getattr(tap, fault)()
+    time.sleep(1.1)  # what is remembered for a second is forgotten
+    started = time.monotonic()
+    stale = [tapped_api.get(LIST) for _ in range(3)]
+    spent = time.monotonic() - started
+    assert [each.status_code for each in stale] == [200] * 3
+    assert ids(stale[0]) == ids(fresh)
+    assert stale[0].json["is_stale"]
+    assert tapped_api.get("/popular").json["is_stale"]
+    assert spent < 3 * TIMEOUT_S
+    tap.reopen()
+    time.sleep(3.5)
+    back = tapped_api.get(LIST)
+    assert (back.status_code, back.json["is_stale"]) == (200, False)
+
+
+def test_what_is_not_known_is_503_with_a_time_to_wait(tapped_api: Api, tap: Tap) -> None:
+    tapped_api.get(LIST)
+    tap.close()
+    time.sleep(1.1)
+    for path in ("/users/u13/recommendations", "/products/1033", "/generations"):
+        started = time.monotonic()
+        answer = tapped_api.get(path)
+        assert answer.status_code == 503
+        assert answer.json["type"] == "urn:recgraph:away"
+        assert int(answer.headers["Retry-After"]) > 0
+        assert time.monotonic() - started < 2 * TIMEOUT_S
+    ready = tapped_api.get("/ready")
+    assert ready.status_code == 503
+    assert {each["part"] for each in ready.json["errors"]} >= {"store", "generation"}
+    assert "127.0.0.1" not in ready.text  # it is open to everybody
+    assert tapped_api.get("/health").status_code == 200
+    feedback = {"kind": "hidden", "product_id": "1033", "user_id": "u12"}
+    assert tapped_api.post("/feedback", json=feedback).status_code == 503
+
+
+def test_last_known_feedback_holds(tap: Tap, tapped_connection: Connection, tmp_path: Path) -> None:
+    feedback = MongoFeedback(tapped_connection, tmp_path / "changed")
+    feedback.add("hidden", "1033", "u14")
+    assert feedback.excluded("u14") == {"1033"}
+    unread = MongoFeedback(tapped_connection, tmp_path / "changed")
+    try:
+        tap.close()
+        (tmp_path / "changed").touch()
+        assert feedback.excluded("u14") == {"1033"}
+        with pytest.raises(StoreUnavailable):
+            unread.excluded("u14")
+    finally:
+        tap.reopen()
+        time.sleep(3.5)
+        assert feedback.remove("1033", "u14")

@@ -1,0 +1,400 @@
+"""Signing in with a link or a password, signing out, and one's own account."""
+
+import gc
+import logging
+import re
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from dashboards.app import create_app
+from dashboards.auth import Links, read_secret_key
+from recgraph.services.accounts import MongoAccounts
+from recgraph.services.attempts import ACCOUNT, ADDRESS
+from recgraph.services.mongo import MongoStore
+from tests.dashboards.sending import (
+    OTHER_PASSWORD,
+    PASSWORD,
+    add_account,
+    csrf_token,
+    send_form,
+    sign_in,
+    status_of,
+    use_link,
+)
+from tests.dashboards.serving import HOSTS
+
+pytestmark = pytest.mark.services
+
+ANN = "ann@example.com"
+
+
+def is_signed_in(client: FlaskClient) -> bool:
+    return client.get("/_dash-layout").status_code == 200
+
+
+def app_client(
+    store: MongoStore, accounts: MongoAccounts, links: Links, key: bytes, public_url: str = ""
+) -> FlaskClient:
+    """Return a client of another server process over the same store, as far as Flask can tell."""
+    app = create_app(
+        store, accounts, secret_key=key, links=links, hosts=HOSTS, public_url=public_url or None
+    )
+    return app.server.test_client()
+
+
+@pytest.fixture
+def other_process(
+    store: MongoStore, accounts: MongoAccounts, links: Links, tmp_path: Path
+) -> FlaskClient:
+    """A client of a server process of its own: nothing in memory is shared."""
+    own = MongoAccounts(accounts.connection)
+    return app_client(store, own, links, read_secret_key(tmp_path / "session.key"))
+
+
+def take_cookies(client: FlaskClient, other: FlaskClient) -> None:
+    """Let a client send what another one has."""
+    for cookie in other._cookies.values():
+        client.set_cookie(cookie.key, cookie.value)
+
+
+# --- one-time links -----------------------------------------------------------------------------
+
+
+def test_link_works_once(client: FlaskClient, links: Links) -> None:
+    token = links.new_token()
+    first = client.get("/sign-in", query_string={"token": token})
+    assert first.status_code == 302
+    assert first.headers["Location"] == "/"
+    stranger = client.application.test_client()
+    second = stranger.get("/sign-in", query_string={"token": token})
+    assert second.status_code == 401
+    assert "used already" in second.text
+    assert not is_signed_in(stranger)
+
+
+def test_link_opened_again_in_the_same_browser_leads_to_the_pages(
+    client: FlaskClient, links: Links
+) -> None:
+    query = {"token": links.new_token()}
+    assert client.get("/sign-in", query_string=query).status_code == 302
+    assert client.get("/sign-in", query_string=query).headers["Location"] == "/"
+
+
+def test_head_request_does_not_use_the_link(client: FlaskClient, links: Links) -> None:
+    query = {"token": links.new_token()}
+    assert client.head("/sign-in", query_string=query).status_code == 200
+    assert client.get("/sign-in", query_string=query).status_code == 302
+
+
+def test_token_can_be_pasted(client: FlaskClient, links: Links) -> None:
+    token = f"  {links.new_token()}\n"
+    answer = send_form(client, "/sign-in?next=/user%3Fid%3D1", token=token)
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == "/user?id=1"
+
+
+@pytest.mark.parametrize("token", ["wrong", "..", "../session.key", "\x00", "é🛒", "a" * 5000, "/"])
+def test_wrong_token_is_refused(client: FlaskClient, token: str) -> None:
+    assert send_form(client, "/sign-in", token=token).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "x"],
+)
+def test_sign_in_never_leads_to_another_site(
+    client: FlaskClient, links: Links, wanted: str
+) -> None:
+    query = {"token": links.new_token(), "next": wanted}
+    assert client.get("/sign-in", query_string=query).headers["Location"] == "/"
+
+
+def test_wrong_tokens_make_an_address_wait(client: FlaskClient, links: Links) -> None:
+    attempts = [send_form(client, "/sign-in", token="wrong") for _ in range(ADDRESS.n_free + 1)]
+    assert [each.status_code for each in attempts] == [401] * ADDRESS.n_free + [429]
+    good = links.new_token()
+    assert send_form(client, "/sign-in", token=good).status_code == 429
+    assert send_form(client, "/sign-in", token=good, address="192.0.2.7").status_code == 302
+
+
+# --- passwords ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("email", [ANN, " Ann@Example.COM "])
+def test_password_signs_in(client: FlaskClient, accounts: MongoAccounts, email: str) -> None:
+    add_account(accounts)
+    answer = sign_in(client, email)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/")
+    assert is_signed_in(client)
+    account = accounts.people.get(ANN)
+    assert account is not None
+    assert account.last_signed_in_at is not None
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [
+        (ANN, "wrong"),
+        (ANN, ""),
+        (ANN, PASSWORD.upper()),
+        (ANN, "x" * 20_000),
+        ("nobody@example.com", PASSWORD),
+        ("", ""),
+        ('{"$gt": ""}', '{"$gt": ""}'),
+        ("a" * 20_000, "\x00"),
+        ("<script>alert(1)</script>", "\ud800"),
+    ],
+)
+def test_wrong_sign_in_says_the_same_whatever_is_wrong(
+    client: FlaskClient, accounts: MongoAccounts, email: str, password: str
+) -> None:
+    add_account(accounts)
+    answer = sign_in(client, email, password.encode(errors="replace").decode())
+    assert answer.status_code == 401
+    problem = re.search(r'role="alert">([^<]*)<', answer.text)
+    assert problem is not None
+    assert problem[1] == "This e-mail address and password do not go together."
+    assert not is_signed_in(client)
+
+
+def test_disabled_account_gets_the_same_answer(
+    client: FlaskClient, accounts: MongoAccounts
+) -> None:
+    add_account(accounts)
+    accounts.people.set_active(ANN, is_active=False)
+    answer = sign_in(client, ANN)
+    assert answer.status_code == 401
+    assert "do not go together" in answer.text
+    accounts.people.set_active(ANN, is_active=True)
+    assert sign_in(client, ANN).status_code == 302
+
+
+def test_wrong_passwords_make_an_account_wait_everywhere(
+    client: FlaskClient, other_process: FlaskClient, accounts: MongoAccounts
+) -> None:
+    add_account(accounts)
+    for email in (ANN, "nobody@example.com"):  # who does not exist has to wait as well
+        addresses = [f"192.0.2.{i}" for i in range(ACCOUNT.n_free)]
+        wrong = [
+            send_form(client, "/sign-in", email=email, password="wrong", address=address)
+            for address in addresses
+        ]
+        assert [each.status_code for each in wrong] == [401] * ACCOUNT.n_free
+        refused = send_form(other_process, "/sign-in", email=email, password=PASSWORD)
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert "Wait 2 seconds" in refused.text or "Wait 1 second" in refused.text
+
+
+def test_sign_in_without_the_form_token_is_refused(
+    client: FlaskClient, accounts: MongoAccounts
+) -> None:
+    add_account(accounts)
+    fields = {"email": ANN, "password": PASSWORD}
+    for token in ("", "wrong", csrf_token(client.application.test_client())):
+        answer = client.post("/sign-in", data={**fields, "csrf_token": token})
+        assert answer.status_code == 400
+        assert "try again" in answer.text
+    assert not is_signed_in(client)
+
+
+def test_many_attempts_leave_nothing_in_memory(
+    client: FlaskClient, accounts: MongoAccounts
+) -> None:
+    token = csrf_token(client)
+
+    def attempt(i: int) -> int:
+        data = {"csrf_token": token, "email": f"user{i}@example.com", "password": "wrong"}
+        return client.post("/sign-in", data=data).status_code
+
+    first = [attempt(i) for i in range(ADDRESS.n_free + 100)]
+    gc.collect()
+    before = len(gc.get_objects())
+    further = [attempt(i) for i in range(1_000, 2_000)]
+    gc.collect()
+    assert len(gc.get_objects()) - before < 500
+    assert first.count(401) < ADDRESS.n_free + 10
+    assert further.count(429) > 990
+    assert accounts.connection.database["attempts"].estimated_document_count() < 50
+
+
+# --- sessions -----------------------------------------------------------------------------------
+
+
+def test_cookie_is_for_the_server_only(client: FlaskClient, links: Links) -> None:
+    first = client.get("/sign-in", query_string={"token": links.new_token()})
+    cookie = first.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Secure" not in cookie  # plain HTTP would lose it
+
+
+def test_cookie_is_secure_behind_a_proxy_with_tls(
+    store: MongoStore, accounts: MongoAccounts, links: Links
+) -> None:
+    behind = app_client(store, accounts, links, b"k" * 32, "https://shop.example")
+    proxied = {
+        "Host": "127.0.0.1:8050",
+        "X-Forwarded-Host": "shop.example",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-For": "203.0.113.9",
+    }
+    query = {"token": links.new_token()}
+    answer = behind.get("/sign-in", query_string=query, headers=proxied)
+    assert answer.status_code == 302
+    assert "Secure" in answer.headers["Set-Cookie"]
+    assert "Strict-Transport-Security" in answer.headers
+    plain = app_client(store, accounts, links, b"k" * 32)
+    assert plain.get("/sign-in", headers=proxied).status_code == 200
+    assert "Strict" not in str(plain.get("/sign-in", headers=proxied).headers)
+
+
+def test_session_works_in_another_process_and_after_a_restart(
+    client: FlaskClient, other_process: FlaskClient, accounts: MongoAccounts
+) -> None:
+    add_account(accounts)
+    sign_in(client, ANN)
+    take_cookies(other_process, client)
+    assert is_signed_in(other_process)
+
+
+def test_session_signed_by_another_key_is_refused(
+    client: FlaskClient, links: Links, store: MongoStore, accounts: MongoAccounts
+) -> None:
+    stranger = app_client(store, accounts, links, b"guessed" * 5)
+    use_link(stranger, links)
+    (value,) = (cookie.value for cookie in stranger._cookies.values())
+    client.set_cookie(client.application.config["SESSION_COOKIE_NAME"], value)
+    assert not is_signed_in(client)
+
+
+def test_sign_out_ends_the_session_for_a_copy_of_the_cookie(
+    client: FlaskClient, links: Links
+) -> None:
+    use_link(client, links)
+    thief = client.application.test_client()
+    take_cookies(thief, client)
+    assert is_signed_in(thief)
+    client.get("/sign-out")  # a link cannot sign anybody out
+    assert is_signed_in(client)
+    answer = send_form(client, "/sign-out", page="/account")
+    assert answer.headers["Location"] == "/sign-in"
+    assert not is_signed_in(client)
+    assert not is_signed_in(thief)
+
+
+def test_sign_out_without_the_form_token_changes_nothing(client: FlaskClient, links: Links) -> None:
+    use_link(client, links)
+    assert client.post("/sign-out").headers["Location"] == "/account"
+    assert is_signed_in(client)
+
+
+def test_role_is_that_of_now(client: FlaskClient, accounts: MongoAccounts) -> None:
+    add_account(accounts, "viewer")
+    sign_in(client, ANN)
+    assert "viewer" in client.get("/account").text
+    accounts.people.set_role(ANN, "admin")
+    assert "You may do everything" in client.get("/account").text
+
+
+@pytest.mark.parametrize("what", ["disable", "remove", "passwd", "disable and enable"])
+def test_what_ends_an_account_ends_its_sessions(
+    client: FlaskClient, other_process: FlaskClient, accounts: MongoAccounts, what: str
+) -> None:
+    account = add_account(accounts)
+    sign_in(client, ANN)
+    if what == "remove":
+        accounts.people.remove(ANN)
+        add_account(accounts)  # a new one of the same name is somebody else
+    elif what == "passwd":
+        accounts.people.set_password(ANN, "another hash")
+    else:
+        accounts.people.set_active(ANN, is_active=False)
+    if what == "disable and enable":
+        accounts.people.set_active(ANN, is_active=True)
+    assert not is_signed_in(client)
+    take_cookies(other_process, client)
+    assert not is_signed_in(other_process)
+    token = accounts.sessions.begin(account)  # a sign-in that began before
+    assert accounts.sessions.principal(token) is None
+
+
+# --- one's own account --------------------------------------------------------------------------
+
+
+def change_password(client: FlaskClient, **fields: str) -> tuple[int, str]:
+    form = {"current": PASSWORD, "new": OTHER_PASSWORD, "again": OTHER_PASSWORD, **fields}
+    answer = send_form(client, "/account", page="/account", **form)
+    return answer.status_code, answer.text
+
+
+def test_password_change_ends_the_other_sessions(
+    client: FlaskClient, accounts: MongoAccounts
+) -> None:
+    add_account(accounts)
+    other = client.application.test_client()
+    for each in (client, other):
+        sign_in(each, ANN)
+    assert change_password(client)[0] == 302
+    assert is_signed_in(client)
+    assert "Your password is changed" in client.get("/account?changed=1").text
+    assert not is_signed_in(other)
+    assert sign_in(other, ANN, PASSWORD).status_code == 401
+    assert sign_in(other, ANN, OTHER_PASSWORD).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"current": "wrong"}, "current password is another one"),
+        ({"again": "different"}, "differ"),
+        ({"new": "short", "again": "short"}, "expected 12 to 256"),
+        ({"new": "password1234", "again": "password1234"}, "too easy to guess"),
+        ({"new": ANN, "again": ANN}, "too easy to guess"),
+        ({"csrf_token": "wrong"}, "try again"),
+    ],
+)
+def test_password_change_that_is_refused_changes_nothing(
+    client: FlaskClient, accounts: MongoAccounts, fields: dict[str, str], problem: str
+) -> None:
+    add_account(accounts)
+    sign_in(client, ANN)
+    status, text = change_password(client, **fields)
+    assert 400 <= status < 500
+    assert problem in text
+    assert is_signed_in(client)
+    assert sign_in(client.application.test_client(), ANN).status_code == 302
+
+
+def test_link_has_no_password_to_change(client: FlaskClient, links: Links) -> None:
+    use_link(client, links)
+    page = client.get("/account").text
+    assert "this machine" in page
+    assert 'name="new"' not in page
+    assert change_password(client)[0] == 422
+
+
+def test_nothing_secret_is_logged_or_shown(
+    client: FlaskClient, links: Links, accounts: MongoAccounts, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    add_account(accounts)
+    token = links.new_token()
+    pages = [
+        send_form(client, "/sign-in", token="a-wrong-one").text,
+        sign_in(client, ANN, "another-wrong-one").text,
+        sign_in(client, ANN, PASSWORD).text,
+        change_password(client, new="a-third-one")[1],
+    ]
+    client.application.test_client().get("/sign-in", query_string={"token": token})
+    for secret in (token, "a-wrong-one", "another-wrong-one", "a-third-one", PASSWORD):
+        assert secret not in caplog.text
+        assert secret not in "".join(pages)
+
+
+def test_assets_open_once_signed_in(client: FlaskClient, links: Links) -> None:
+    use_link(client, links)
+    paths = ["/", "/_dash-layout", "/_dash-dependencies", "/network", "/assets/theme.css"]
+    assert {status_of(client, path) for path in paths} == {200}

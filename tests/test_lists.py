@@ -1,0 +1,83 @@
+"""Lists from scores: the cap is exact, hidden items stay away, ids are read from a file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recgraph import lists
+from recgraph.errors import ConfigError
+from recgraph.lists import UNKNOWN, Rules
+from recgraph.ports import Product
+
+
+def capped_by_hand(scores: np.ndarray, k: int, categories: np.ndarray, cap: int) -> list[int]:
+    """The definition: down the list, take what its category still allows."""
+    taken: list[int] = []
+    for item in np.argsort(-scores, kind="stable"):
+        same = sum(categories[other] == categories[item] for other in taken)
+        is_allowed = categories[item] == UNKNOWN or same < cap
+        if is_allowed and scores[item] > -np.inf and len(taken) < k:
+            taken.append(int(item))
+    return taken + [-1] * (k - len(taken))
+
+
+@given(
+    st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 3), st.integers(1, 5),
+    st.sampled_from([3, 40, 200]),
+)  # fmt: skip
+def test_the_cap_is_exact(seed: int, k: int, cap: int, n_categories: int, n_items: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(-3, 30, (4, n_items)).astype(np.float32)
+    scores[rng.random(scores.shape) < 0.2] = -np.inf
+    categories = rng.integers(-1, n_categories, n_items)
+    found = lists.choose(scores, Rules(k, categories, cap))
+    for row, items, values in zip(scores, *found, strict=True):
+        assert items.tolist() == capped_by_hand(row, k, categories, cap)
+        assert values.tolist() == [row[item] if item >= 0 else -np.inf for item in items]
+
+
+def test_a_cap_that_bites_deep_down_is_found() -> None:
+    scores = np.arange(1000, 0, -1, dtype=np.float32)[None, :]
+    categories = np.zeros(1000, np.int32)
+    categories[[700, 999]] = 1, 2
+    found = lists.choose(scores, Rules(4, categories, 1))
+    assert found.items.tolist() == [[0, 700, 999, -1]]
+
+
+def test_hidden_items_are_in_no_list() -> None:
+    scores = np.array([[5.0, 4.0, 3.0]], np.float32)
+    found = lists.choose(scores, Rules(2, hidden=np.array([0])))
+    assert found.items.tolist() == [[1, 2]]
+
+
+def test_hidden_items_are_found_by_id_department_and_category() -> None:
+    products = [
+        Product("a", department="Dairy"),
+        Product("b", category="Cards"),
+        Product("c"),
+        Product("d"),
+    ]
+    hidden = lists.hidden_items(products, ids={"d", "nobody"}, departments=["Dairy"])
+    assert hidden is not None
+    assert hidden.tolist() == [0, 3]
+    by_category = lists.hidden_items(products, categories=["Cards"])
+    assert by_category is not None
+    assert by_category.tolist() == [1]
+    assert lists.hidden_items(products) is None
+
+
+def test_codes_are_alphabetical_and_know_what_is_missing() -> None:
+    found = lists.codes_of(["b", None, "a", "", "b"])
+    assert found.names == ["a", "b"]
+    assert found.items.tolist() == [1, UNKNOWN, 0, UNKNOWN, 1]
+
+
+def test_ids_are_read_one_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "hidden.txt"
+    path.write_text("\ufeff12\n\n a b \r\n12\n", "utf-8")
+    assert lists.read_ids(path) == {"12", "a b"}
+    with pytest.raises(ConfigError, match=r"missing\.txt cannot be read"):
+        lists.read_ids(tmp_path / "missing.txt")
