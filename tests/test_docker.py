@@ -33,7 +33,7 @@ def commands(words: list[str]) -> set[str]:
 
 
 def test_the_whole_flow_is_there() -> None:
-    assert set(SERVICES) == {"kafka", "mongo", "ingest", "serve", "train"}
+    assert set(SERVICES) == {"kafka", "mongo", "ingest", "live", "serve", "train"}
 
 
 @each_service
