@@ -128,14 +128,16 @@ BASELINES: Mapping[str, Recommender] = {
 def recommenders(coefficients: Coefficients) -> dict[str, Recommender]:
     """Everything that is measured, by name: the blend, its parts one by one, and the baselines.
 
-    What counts the user's own purchases is measured on ``next_basket`` only: on ``new_items`` they
-    are masked.
+    Content alone is not: it speaks of what nobody bought before, where nothing can be found. What
+    counts the user's own purchases is measured on ``next_basket`` only: on ``new_items`` they are
+    masked.
     """
     on = [name for name in blend.PARTS if getattr(coefficients, name)]
     new = [name for name in on if name != blend.REPEAT]
+    alone = [[name] for name in new if name != blend.CONTENT]
     found = {
         "+".join(names): Recommender(scores_of(blend.only(coefficients, names)), by_rules=True)
-        for names in (new, *([name] for name in new))
+        for names in (new, *alone)
     }
     if blend.REPEAT in on:
         both = scores_of(coefficients)

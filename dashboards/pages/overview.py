@@ -68,11 +68,17 @@ def register(app: Dash, store: Store) -> None:
         return _progress(progress, trained, before), _sample(progress)
 
 
+def _how_sold(counts: Counts) -> str:
+    if counts.cold_items:
+        return f"{number(counts.cold_items)} of them, of the catalogue, not sold yet"
+    return "with at least one interaction"
+
+
 def _counts(counts: Counts) -> Child:
     return stats(
         stat("Sales events", number(counts.events), "each counted once"),
         stat("Users", number(counts.users), "with at least one interaction"),
-        stat("Products", number(counts.items), "with at least one interaction"),
+        stat("Products", number(counts.items), _how_sold(counts)),
         stat(
             "Bought edges",
             number(counts.edges - counts.recommendations),

@@ -1,7 +1,8 @@
 """Make the pictures in docs/images: ``python -m tests.dashboards.screenshots [LINK]``.
 
-With a one-time link (`recgraph link`) they show that dashboard; without one, the sample
-generation on services of their own.
+With a one-time link (`recgraph link`) they show that dashboard, where `recgraph live` must run, for
+the shop is shown after a purchase; without one, the sample generation on services of their own, and
+no shop.
 """
 
 import shutil
@@ -31,9 +32,10 @@ MAX_BYTES = 300_000
 
 def main(link: str | None) -> None:
     """Write one picture a page."""
+    pages = PAGES if link is None else PAGES | {"shop": "/shop"}
     with sample_link() if link is None else given(link) as opened:
         FOLDER.mkdir(parents=True, exist_ok=True)
-        take_pictures(opened)
+        take_pictures(opened, pages)
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def sample_link() -> Iterator[str]:
             stop_all(settings)
 
 
-def take_pictures(link: str) -> None:
+def take_pictures(link: str, pages: dict[str, str]) -> None:
     """Sign in by the link and take a picture of each page."""
     with sync_playwright() as playwright:
         executable = shutil.which("chromium") or shutil.which("google-chrome")
@@ -66,7 +68,7 @@ def take_pictures(link: str) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme="light")
         page.goto(link)
         site = link.partition("/sign-in")[0]
-        for name, path in PAGES.items():
+        for name, path in pages.items():
             page.goto(site + path)
             take_picture(page, FOLDER / f"{name}.png")
         browser.close()
@@ -77,7 +79,10 @@ def take_picture(page: Page, path: Path) -> None:
     page.wait_for_selector("#main h1")
     if page.locator(".chips a").count():  # the user page: somebody to look at
         page.locator(".chips a").first.click()
-        page.wait_for_selector(".score")
+        page.wait_for_selector(".score, .buy")
+    if page.locator("#shop-shelf").count():
+        page.locator("#shop-shelf .buy").first.click()
+        page.get_by_text("ms after the click").wait_for()
     page.wait_for_timeout(1_500)  # figures and the network are drawn after their data came
     page.screenshot(path=path)
     size = path.stat().st_size
