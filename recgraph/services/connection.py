@@ -126,10 +126,7 @@ def open_connection(
 
 
 def _open_client(uri: str, longest_s: float | None) -> MongoClient[Document]:
-    limits: dict[str, Any] = {
-        "serverSelectionTimeoutMS": _TIMEOUT_MS,
-        "socketTimeoutMS": _LONGEST_COMMAND_MS,
-    }
+    limits: dict[str, Any] = {"socketTimeoutMS": _LONGEST_COMMAND_MS}
     if longest_s is not None:
         limits = {"timeoutMS": round(longest_s * 1000)}
     try:
@@ -140,6 +137,7 @@ def _open_client(uri: str, longest_s: float | None) -> MongoClient[Document]:
             tz_aware=True,
             tzinfo=UTC,
             connectTimeoutMS=_TIMEOUT_MS,
+            serverSelectionTimeoutMS=_TIMEOUT_MS,  # also of closing, which no other limit bounds
             **limits,
         )
     except (InvalidURI, ConfigurationError, ValueError):
