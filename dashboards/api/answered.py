@@ -87,14 +87,6 @@ class ProductOut(msgspec.Struct, frozen=True):
     pagerank: float
 
 
-class PopularOut(msgspec.Struct, frozen=True):
-    """What most users bought."""
-
-    generation: str
-    items: list[ProductOut]
-    next: str | None = None
-
-
 class SimilarProduct(msgspec.Struct, frozen=True):
     """A product that the walk leads to from another."""
 

@@ -89,9 +89,10 @@ def basket() -> Response:
     asked, here = read_body(Basket), parts()
     wish = Wish(asked.k, asked.exclude_seen, here.feedback.excluded(None), asked.department)
     serving = _serving(here)
-    found = serving.basket(dict.fromkeys(asked.product_ids), wish)
-    unknown = [each for each in found.ignored if each in set(asked.product_ids)]
-    is_known = len(unknown) < len(set(asked.product_ids))
+    chosen = dict.fromkeys(asked.product_ids)
+    found = serving.basket(chosen, wish)
+    unknown = [each for each in found.ignored if each in chosen]
+    is_known = len(unknown) < len(chosen)
     return _computed(serving, found.rows, unknown_products=unknown, is_known=is_known)
 
 
@@ -208,7 +209,7 @@ def _rows(
         wanted = query.department
         return [row for row in rows if wanted is None or row.department == wanted]
     wish = Wish(n_asked, query.exclude_seen, excluded, query.department)
-    return serving.recommend(_history(here, serving, found.user_id), wish).rows
+    return serving.recommend(serving.history(found.user_id, found.events), wish).rows
 
 
 def _popular(

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from recgraph.config import Settings
 from recgraph.live_status import LiveStatus
-from recgraph.services.metrics import Observe, answering
+from recgraph.services.metrics import Observe, answering, counts_by_reason
 
 _DELAY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
 
@@ -50,9 +50,6 @@ class _StatusCollector(Collector):
         text = "Lists written and sent since the process started."
         yield CounterMetricFamily("recgraph_live_lists", text, value=status.lists)
         text = "Messages that are no sale, since the process started."
-        rejected = CounterMetricFamily("recgraph_live_rejected", text, labels=["reason"])
-        for reason, n_messages in status.rejected.items():
-            rejected.add_metric([reason], n_messages)
-        yield rejected
+        yield counts_by_reason("recgraph_live_rejected", text, status.rejected)
         text = "Whether sales are folded in: the broker, the store and the generation are there."
         yield GaugeMetricFamily("recgraph_live_up", text, value=float(status.problem is None))

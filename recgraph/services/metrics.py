@@ -4,7 +4,7 @@ Counters and gauges are read from the status, and the services asked, when someb
 nothing is counted twice, and a process that nobody scrapes asks nobody.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Histogram, start_http_server
@@ -90,14 +90,19 @@ def _of_status(status: Status) -> Iterator[Metric]:
     text = "Messages taken into the event table since the process started."
     yield CounterMetricFamily("recgraph_events_accepted", text, value=intake.accepted)
     text = "Messages turned away since the process started."
-    rejected = CounterMetricFamily("recgraph_events_rejected", text, labels=["reason"])
-    for reason, n_messages in intake.rejected.items():
-        rejected.add_metric([reason], n_messages)
-    yield rejected
+    yield counts_by_reason("recgraph_events_rejected", text, intake.rejected)
     if status.waiting is not None:
         text = "Events that came in since the last training."
         name = "recgraph_events_waiting_for_training"
         yield GaugeMetricFamily(name, text, value=status.waiting)
+
+
+def counts_by_reason(name: str, text: str, counts: Mapping[str, int]) -> CounterMetricFamily:
+    """Return a counter with a value a reason."""
+    counter = CounterMetricFamily(name, text, labels=["reason"])
+    for reason, n_messages in counts.items():
+        counter.add_metric([reason], n_messages)
+    return counter
 
 
 def _of_surroundings(found: Surroundings) -> Iterator[Metric]:
