@@ -28,6 +28,7 @@ from recgraph.spark.blocks import (
 )
 from recgraph.spark.content import fit_content, weighed, weight_of
 from recgraph.spark.model import Factors, Indexed, fit_als
+from recgraph.spark.scratch import materialize
 from recgraph.spark.walk import fit_walk, no_walk
 from recgraph.walk import user_steps
 
@@ -53,6 +54,8 @@ class Model(NamedTuple):
 
     indexed: Indexed
     factors: Factors
+    users: DataFrame
+    """`with_bought`, materialized: lists, evaluation and samples read it."""
     side: Side
     neighbours: DataFrame
     """`recgraph.spark.walk.NEIGHBOURS`: those of ``side``, as a frame; cold items have theirs by
@@ -81,7 +84,8 @@ def blended(indexed: Indexed, factors: Factors, settings: Settings) -> Model:
         first_cold = indexed.n_items - indexed.n_cold
         rows = rows.union(content.rows.where(F.col(C.ITEM_INDEX) >= first_cold))
     bare = Side(items, walk.item_sums, weights)
-    model = Model(indexed, factors, bare, rows, buyers)
+    users = materialize(with_bought(factors.users, indexed))
+    model = Model(indexed, factors, users, bare, rows, buyers)
     if settings.feedback == "explicit":
         return model
     sample = users_of(_sampled(model, settings.seed), bare)
@@ -116,14 +120,14 @@ def name_of_lists(model: Model, settings: Settings) -> str:
     return blend.source_of(counts)
 
 
-def with_signals(model: Model) -> DataFrame:
-    """A row a user: index, factors, and what the user bought, by item."""
+def with_bought(users: DataFrame, indexed: Indexed) -> DataFrame:
+    """The users with what each of them bought, by item."""
     columns = {C.ITEM_INDEX: SEEN, C.RATING: RATINGS, C.REPEAT_RATING: REPEATS}
-    return with_lists(model.factors.users, lists_by_user(bought(model.indexed), columns))
+    return with_lists(users, lists_by_user(bought(indexed), columns))
 
 
 def users_of(batch: pa.RecordBatch, side: Side) -> blend.Users:
-    """A block of the rows of `with_signals`."""
+    """A block of the rows of `Model.users`."""
     factors = matrix(batch, C.FACTORS)
     n_items = len(side.items.factors)
     steps = None
@@ -137,6 +141,6 @@ def _sampled(model: Model, seed: int) -> pa.RecordBatch:
     """Seeded sampled users on the driver, always in the same order."""
     n_users = model.indexed.n_users
     chosen = np.random.default_rng(seed).permutation(n_users)[:_N_SAMPLED]
-    rows = with_signals(model).where(F.col(C.INDEX).isin(chosen.tolist()))
+    rows = model.users.where(F.col(C.INDEX).isin(chosen.tolist()))
     (batch,) = rows.orderBy(C.INDEX).toArrow().combine_chunks().to_batches()
     return batch

@@ -20,7 +20,7 @@ from recgraph.evaluation import Block, Items
 from recgraph.generations import ErrorMetrics, RankingMetrics
 from recgraph.lists import rules_of
 from recgraph.model import Ints
-from recgraph.spark.blend import RATINGS, SEEN, Model, Side, users_of, with_signals
+from recgraph.spark.blend import RATINGS, SEEN, Model, Side, users_of
 from recgraph.spark.blocks import (
     blocks,
     lists_by_user,
@@ -68,7 +68,7 @@ def evaluate(
     train = model.indexed
     known = test.where(C.IS_BOUGHT).join(train.users, C.USER_ID).join(train.items, C.ITEM_ID)
     relevant = lists_by_user(known, {C.ITEM_INDEX: _TEST, C.RATING: _TEST_RATINGS})
-    users = with_lists(with_signals(model), relevant, how="inner")
+    users = with_lists(model.users, relevant, how="inner")
     rules = rules_of(train.products, train.n_items, settings)._replace(hidden=None)
     items = Items(model.side.items, *model.buyers, rules)
     rows = materialize(users.mapInArrow(_evaluator(model, items, settings), _EVALUATED))

@@ -15,7 +15,7 @@ from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.model import Floats, Ints
 from recgraph.recommend import Made, Shelf, make_lists
-from recgraph.spark.blend import RATINGS, SEEN, Model, Side, of_lists, users_of, with_signals
+from recgraph.spark.blend import RATINGS, SEEN, Model, Side, of_lists, users_of
 from recgraph.spark.blocks import blocks, csr, rows_per_block
 from recgraph.spark.scratch import materialize
 
@@ -60,13 +60,13 @@ def recommend_top_k(model: Model, settings: Settings, shelf: Shelf | None = None
         for batch in blocks(batches, n_rows):
             yield _lists_of(batch, side, shelf, exclude_seen=exclude_seen)
 
-    return materialize(with_signals(model).mapInArrow(recommend, LISTS))
+    return materialize(model.users.mapInArrow(recommend, LISTS))
 
 
 def _lists_of(
     batch: pa.RecordBatch, side: Side, shelf: Shelf, *, exclude_seen: bool
 ) -> pa.RecordBatch:
-    """The lists of a block of the rows of `with_signals`."""
+    """The lists of a block of the rows of `Model.users`."""
     users = users_of(batch, side)
     counts = of_lists(side.coefficients, exclude_seen=exclude_seen)
     bought = csr(batch, SEEN, RATINGS, len(side.items.factors))

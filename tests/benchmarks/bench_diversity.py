@@ -44,7 +44,7 @@ class Case(NamedTuple):
     products: list[Product]
     n_cold: int
     users: pa.RecordBatch
-    """Rows of `spark_blend.with_signals` of those who bought something afterwards."""
+    """Rows of `Model.users` of those who bought something afterwards."""
     test: Matrix
     """``(n_users, n_items)``."""
     side: spark_blend.Side
@@ -92,7 +92,7 @@ def fit(settings: Settings) -> Case:
         indexed = index_interactions(training_interactions(before, settings))
         model = spark_blend.fit(indexed, settings)
         test = interactions_from_events(after, weighing_from_settings(settings))
-        users = spark_blend.with_signals(model).orderBy("index").toArrow().combine_chunks()
+        users = model.users.orderBy("index").toArrow().combine_chunks()
         found = {
             side: getattr(indexed, f"{side}s").orderBy(f"{side}_index").toPandas()[f"{side}_id"]
             for side in ("user", "item")
@@ -115,7 +115,7 @@ def case_of(
     Parameters
     ----------
     batch
-        Rows of `spark_blend.with_signals` of all users.
+        Rows of `Model.users` of all users.
     found
         The ids of each ``user`` and ``item``, by index.
     bought
