@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ARGS ?=
+# Two at a time: many tests wait for servers. Each has services and a Spark of its own, ~4 GB.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format bench chaos screenshots clean
@@ -19,13 +21,13 @@ demo: $(INSTALLED) ## The whole flow on real sales, ending with a link (ARGS="--
 	@$(BIN)/recgraph demo $(ARGS)
 
 test: $(INSTALLED) ## All tests; what this machine cannot run is skipped with its reason (ARGS="-k graph")
-	@$(BIN)/pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 check: $(INSTALLED) ## Format, lint, types and tests: what CI runs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 format: $(INSTALLED) ## Put the code into the one format, and mend what the linter can mend
 	@$(BIN)/ruff check --fix --quiet .

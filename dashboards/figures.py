@@ -1,5 +1,6 @@
 """Published numbers -> Plotly figures, without colours of a scheme: the browser adds those."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ def ranking_figure(metrics: Metrics) -> go.Figure:
         colours = [RECOMMENDED if row.recommender == model else NEUTRAL for row in rows]
         bars = go.Bar(
             x=np.array([100 * row.recall for row in rows]),
-            y=[RECOMMENDERS.get(row.recommender, row.recommender) for row in rows],
+            y=[_wrapped(RECOMMENDERS.get(row.recommender, row.recommender)) for row in rows],
             orientation="h",
             marker={"color": colours, "cornerradius": 3},
             texttemplate="%{x:.1f} %",
@@ -87,7 +88,7 @@ def histogram_figure(bought: Distribution, recommended: Distribution) -> go.Figu
         )
         figure.add_trace(bars)
     figure.update_traces(marker_pattern_shape="/", selector={"name": "Recommended"})
-    figure.update_xaxes(title="users", type="category")
+    figure.update_xaxes(title={"text": "users", "standoff": 12}, automargin=True, type="category")
     tallest = max((bar.y.max() for bar in figure.data), default=1)
     span = [-0.15, np.log10(max(tallest, 1)) + 0.15]  # from below 1, so that one product shows
     figure.update_yaxes(title="products", type="log", dtick=1, tickformat=",", range=span)
@@ -139,6 +140,11 @@ def binned(distribution: Distribution, longest: int) -> tuple[list[str], np.ndar
     ranges = [(2 ** (b - 1), 2**b - 1) for b in range(1, n_bins)]
     labels = [f"{low:,}–{high:,}" if high > low else f"{low:,}" for low, high in ranges]  # noqa: RUF001
     return ["0", *labels], counts
+
+
+def _wrapped(name: str) -> str:
+    """A long name in lines that leave the bars room on a narrow screen."""
+    return "<br>".join(textwrap.wrap(name, 20))
 
 
 def _both(

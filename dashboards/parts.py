@@ -73,9 +73,13 @@ def stats(*cards: Child) -> Child:
 def table(
     caption: str, heads: Sequence[str], rows: Iterable[Sequence[Child]], *, n_texts: int = 1
 ) -> Child:
-    """Return a table; columns after the first ``n_texts`` hold numbers and align right."""
+    """Return a table; columns after the first ``n_texts`` hold numbers and align right.
+
+    A narrow screen leaves out departments and sources.
+    """
     sides = ["text" if position < n_texts else "number" for position in range(len(heads))]
-    sides = ["text rank" if head == "Rank" else s for head, s in zip(heads, sides, strict=True)]
+    kinds = {"Rank": " rank", "Department": " aside", "Source": " aside"}
+    sides = [side + kinds.get(head, "") for head, side in zip(heads, sides, strict=True)]
     head = [
         html.Th(name, scope="col", className=side) for name, side in zip(heads, sides, strict=True)
     ]

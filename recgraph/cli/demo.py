@@ -18,7 +18,7 @@ from rich.text import Text
 from recgraph.cli.base import AsJson, app, bar, err, report
 from recgraph.cli.catalogue import run_load
 from recgraph.cli.events import delivery_summary, send
-from recgraph.cli.generations import run_publish
+from recgraph.cli.generations import opened_store, run_publish
 from recgraph.cli.ingest import run_ingest
 from recgraph.cli.train import render_training
 from recgraph.config import Settings, load_settings
@@ -39,6 +39,9 @@ def demo(
     everything: Annotated[
         bool, typer.Option("--all", help="All 1,469,307 events instead of the first 200,000.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Make all anew where a demo was made before.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Walk real recommendations in minutes: events, training, graph, export, dashboard.
@@ -46,17 +49,32 @@ def demo(
     Sales of 2,469 households go through a Kafka broker and Spark into recommendations, a graph,
     CSV files and MongoDB, all on this machine; then the dashboard opens while sales go on
     arriving, each of which changes its buyer's list at once: see the page Shop. What it makes is
-    kept in the data folder. Ctrl-C ends it, and the services with it.
+    kept in the data folder, and opened at once the next time. Ctrl-C ends it, and the services
+    with it.
     """
     settings = load_settings()
     for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends it as Ctrl-C does
         signal.signal(number, signal.default_int_handler)
     n_events = None if everything else N_EVENTS
     with _services(settings) as stages:
-        summary = make(settings, stages, n_events=n_events)
-        report(summary, as_json=as_json, render=_render)
+        made = None if leave or everything or again else _made_before(settings)
+        if made is None:
+            summary = make(settings, stages, n_events=n_events)
+            report(summary, as_json=as_json, render=_render)
+        else:
+            err.print(
+                f"{settings.data_dir} holds generation {made}: opening it. `recgraph demo --again` "
+                "makes all anew."
+            )
         if not leave:
             _stay(settings, n_events=n_events)
+
+
+def _made_before(settings: Settings) -> str | None:
+    """The generation that is current already, None before there is one."""
+    with opened_store(settings) as store:
+        pointer = store.pointer()
+    return None if pointer is None else pointer.generation
 
 
 @contextmanager
@@ -129,7 +147,7 @@ def _children(settings: Settings, *, n_events: int | None) -> Iterator[None]:
     log = (settings.data_dir / "demo.log").open("wb")
     commands = [["run"], ["live"]]
     if n_events is not None:
-        rest = ["--skip", str(n_events), "--rate", str(LIVE_RATE)]
+        rest = ["--skip", str(max(n_events, _taken_in(settings))), "--rate", str(LIVE_RATE)]
         commands.append(["replay", "complete-journey", *rest])
     children = [
         subprocess.Popen(
@@ -149,6 +167,13 @@ def _children(settings: Settings, *, n_events: int | None) -> Iterator[None]:
         for child in children:
             child.wait()
         log.close()
+
+
+def _taken_in(settings: Settings) -> int:
+    """Events of all demos so far: the next sales are those after them."""
+    with opened_store(settings) as store:
+        progress = store.progress()
+    return progress.accepted if progress else 0
 
 
 def _render(summary: Mapping[str, Any]) -> RenderableType:
