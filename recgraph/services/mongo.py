@@ -161,23 +161,27 @@ class MongoStore:
     @explained
     def user(self, user_id: str) -> UserProfile | None:
         """Return the user's profile, or None for a user nobody knows; the list is the freshest."""
-        document = _find_by_id(self._collection(USERS), user_id)
-        return profile_of(user_id, document, self.recommendations(user_id))
+        manifest = self.current().manifest
+        document = _find_by_id(self.collection(USERS, manifest.id), user_id)
+        return profile_of(user_id, document, self._recommendations(user_id, manifest))
 
     @explained
     def recommendations(self, user_id: str) -> Recommendations | None:
         """Return the user's freshest list, or None for a user nobody knows: one read."""
-        manifest = self.current().manifest
+        return self._recommendations(user_id, self.current().manifest)
+
+    def _recommendations(self, user_id: str, manifest: Manifest) -> Recommendations | None:
         document = _find_by_id(self.collection(LISTS, manifest.id), user_id)
         return None if document is None else recommendations_of(document, manifest)
 
     @explained
     def item(self, item_id: str) -> ItemProfile | None:
         """Return the item's profile, or None for an item the generation does not know."""
-        document = _find_by_id(self._collection(ITEMS), item_id)
+        generation = self.current().manifest.id
+        document = _find_by_id(self.collection(ITEMS, generation), item_id)
         if document is None:
             return None
-        neighbours = _find_by_id(self._collection(NEIGHBOURS), item_id) or {}
+        neighbours = _find_by_id(self.collection(NEIGHBOURS, generation), item_id) or {}
         return _item_profile(document | neighbours)
 
     @explained
@@ -221,30 +225,33 @@ class MongoStore:
         n_hits = min(n_hits, _MAX_HITS)
         if n_hits < 1:
             return []
-        hits = dict.fromkeys([*self._hits_by_id(text), *self._hits_by_title(text, n_hits)])
-        return list(hits)[:n_hits]
+        generation = self.current().manifest.id
+        by_title = self._hits_by_title(text, n_hits, generation)
+        return list(dict.fromkeys([*self._hits_by_id(text, generation), *by_title]))[:n_hits]
 
-    def _hits_by_id(self, text: str) -> list[Hit]:
-        user = _find_by_id(self._collection(USERS), text, {"bought_degree": True})
-        item = _find_by_id(self._collection(ITEMS), text, {"bought_degree": True, "title": True})
+    def _hits_by_id(self, text: str, generation: str) -> list[Hit]:
+        fields = {"bought_degree": True}
+        user = _find_by_id(self.collection(USERS, generation), text, fields)
+        item = _find_by_id(self.collection(ITEMS, generation), text, fields | {"title": True})
         hits = [] if user is None else [Hit("user", user["_id"], None, user["bought_degree"])]
         return hits if item is None else [*hits, _item_hit(item)]
 
-    def _hits_by_title(self, text: str, n_hits: int) -> list[Hit]:
+    def _hits_by_title(self, text: str, n_hits: int, generation: str) -> list[Hit]:
         words = dict.fromkeys(words_of(text[:_LONGEST_ID]))
-        postings = [self._ranks_of(word) for word in list(words)[:_MAX_WORDS_IN_QUERY]]
+        some = list(words)[:_MAX_WORDS_IN_QUERY]
+        postings = [self._ranks_of(word, generation) for word in some]
         if not postings:
             return []
         ranks = functools.reduce(np.intersect1d, postings)[:n_hits]
         best = {POPULAR_RANK: {"$in": ranks.tolist()}}
         fields = {"bought_degree": True, "title": True}
-        documents = self._collection(ITEMS).find(best, fields).sort(POPULAR_RANK, 1)
+        documents = self.collection(ITEMS, generation).find(best, fields).sort(POPULAR_RANK, 1)
         return [_item_hit(document) for document in documents]
 
-    def _ranks_of(self, prefix: str) -> NDArray[np.uint32]:
+    def _ranks_of(self, prefix: str, generation: str) -> NDArray[np.uint32]:
         """Return the popular ranks, ascending, of the items with a word of this prefix."""
         these = {"word": {"$gte": prefix, "$lt": prefix + _AFTER_ANY_LETTER}}
-        words = self._collection(WORDS).find(these).limit(_MAX_WORDS_OF_PREFIX)
+        words = self.collection(WORDS, generation).find(these).limit(_MAX_WORDS_OF_PREFIX)
         packed = b"".join(word["ranks"] for word in words)
         return np.unique(np.frombuffer(packed, RANK_TYPE))
 

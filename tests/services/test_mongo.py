@@ -4,19 +4,27 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 from pymongo.database import Database
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
 
 from recgraph.config import Settings
 from recgraph.errors import ConfigError, GenerationError, NotPublished, StoreError, StoreUnavailable
 from recgraph.generations import read_manifest, write_manifest
 from recgraph.ports import Product
 from recgraph.services import embedded
+from recgraph.services.connection import Connection
 from recgraph.services.mongo import MongoStore, open_store
 from recgraph.services.publish import activate, ensure_published, prune, publish, verify
 from tests.contracts.store import StoreContract
@@ -204,6 +212,45 @@ def test_another_reader_sees_the_switch_within_two_seconds(
         publish(empty_store, write_sample_generation(tmp_path, generation_id=SECOND), keep=3)
         time.sleep(1.1)
         assert reader.current().manifest.id == SECOND
+
+
+class Switch(CommandListener):
+    """Makes another generation current as soon as one is read; notes which are read."""
+
+    def __init__(self, move: Callable[[], object]) -> None:
+        self.move = move
+        self.read: set[str] = set()
+
+    def started(self, event: CommandStartedEvent) -> None:
+        collection = str(event.command.get("find", ""))
+        if collection.endswith((FIRST, SECOND)):
+            if not self.read:
+                self.move()
+            self.read.add(collection.partition("_")[2])
+
+    def succeeded(self, event: CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: CommandFailedEvent) -> None: ...
+
+
+@pytest.mark.parametrize("read", ["user", "item", "search"])
+def test_a_switch_in_the_middle_of_a_read_mixes_no_generations(
+    mongo_uri: str,
+    empty_store: MongoStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    read: str,
+) -> None:
+    for generation_id in (SECOND, FIRST):
+        publish(empty_store, write_sample_generation(tmp_path, generation_id=generation_id), keep=3)
+    monkeypatch.setattr("recgraph.services.mongo.POINTER_CACHE_S", 0)
+    switch = Switch(lambda: empty_store.move_pointer(SECOND, empty_store.pointer()))
+    with MongoClient[dict[str, Any]](mongo_uri, event_listeners=[switch], tz_aware=True) as client:
+        store = MongoStore(Connection(client, empty_store.database.name, "a test"))
+        item = empty_store.popular(1)[0]
+        assert getattr(store, read)({"user": "u9", "item": item.item_id}.get(read, item.item_id))
+        assert switch.read == {FIRST}
+        assert store.current().manifest.id == SECOND
 
 
 def test_reader_never_meets_a_dropped_generation(
