@@ -29,7 +29,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from dashboards.problems import problem
 from recgraph.accounts import Principal, Scope
 from recgraph.errors import StoreUnavailable
-from recgraph.ports import Accounts
+from recgraph.ports import Accounts, Keys
 
 OPEN_ROUTES = frozenset(
     {"/sign-in", "/assets/sign-in.css", "/assets/favicon.svg", "/healthz"}
@@ -46,7 +46,7 @@ _DASH_ROUTES = (
 )
 """Rules that Dash adds, which need `read`."""
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-_PAGES = "recgraph.pages"
+_PAGES, _KEYS = "recgraph.pages", "recgraph.keys"
 _KINDS = {400: "unknown-host", 401: "unknown-sender", 403: "forbidden", 503: "away"}
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -60,9 +60,9 @@ class Need(NamedTuple):
 
 
 class SignedIn(UserMixin):  # type: ignore[misc]
-    """A principal as Flask-Login keeps it: in a session its id is the session's token."""
+    """A person as Flask-Login keeps it; its id is the session's token."""
 
-    def __init__(self, principal: Principal, token: str = "") -> None:
+    def __init__(self, principal: Principal, token: str) -> None:
         self.principal = principal
         self.id = token
 
@@ -122,15 +122,10 @@ def protect(server: Flask, accounts: Accounts) -> None:
 
     @manager.user_loader  # type: ignore[untyped-decorator]
     def signed_in(token: str) -> SignedIn | None:
-        found = accounts.sessions.principal(token) if _key_of(request) is None else None
+        found = accounts.sessions.principal(token)
         return None if found is None else SignedIn(found, token)
 
-    @manager.request_loader  # type: ignore[untyped-decorator]
-    def with_key(this: Request) -> SignedIn | None:
-        key = _key_of(this)
-        found = None if key is None else accounts.keys.principal(key)
-        return None if found is None else SignedIn(found)
-
+    server.extensions[_KEYS] = accounts.keys
     server.before_request(_guard)
 
 
@@ -221,6 +216,10 @@ def _missing(scope: Scope) -> str:
 
 
 def _principal_or_none() -> Principal | None:
+    key = _key_of(request)
+    if key is not None:  # and only that: whoever is signed in beside it does not count
+        keys: Keys = current_app.extensions[_KEYS]
+        return keys.principal(key)
     user = flask_login.current_user
     return user.principal if user.is_authenticated else None
 

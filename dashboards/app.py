@@ -17,7 +17,7 @@ from dashboards.api import ApiParts, register_api
 from dashboards.auth import Links
 from dashboards.headers import add_headers
 from dashboards.live import LiveParts, add_listening, register_live, stream_origin
-from dashboards.pages import degrees, network, overview, shop, top, user
+from dashboards.pages import degrees, network, overview, reviews, shop, top, user
 from dashboards.parts import Child, link, notice
 from dashboards.server import new_server
 from dashboards.shell import INDEX, navigation, shell
@@ -25,7 +25,7 @@ from dashboards.signing import add_signing
 from recgraph.errors import NotPublished, StoreError
 from recgraph.ports import Accounts, Store
 
-_ALL: tuple[ModuleType, ...] = (overview, network, degrees, top, user, shop)
+_ALL: tuple[ModuleType, ...] = (overview, network, degrees, top, user, reviews, shop)
 PAGES: dict[str, ModuleType] = {page.PATH: page for page in _ALL}
 """The pages, in the order of the navigation."""
 NAMES: dict[str, str] = {path: page.NAME for path, page in PAGES.items()}

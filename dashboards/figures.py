@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from dashboards.palette import BOUGHT, NEUTRAL, RECOMMENDED
 from dashboards.text import RECOMMENDERS, TASKS, model_on, name_of, plotly_text, shorten
+from recgraph.exploration import OfLength, OfMonth, OfRating
 from recgraph.generations import Metrics
 from recgraph.ports import ItemProfile
 
@@ -120,6 +121,82 @@ def top_figure(items: Sequence[ItemProfile]) -> go.Figure:
     )
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, rangemode="tozero")
     return _calm(figure, height=60 + 26 * max(len(items), 1), margin={"r": 56}, bargap=0.3)
+
+
+def figure_of_ratings(rows: Sequence[OfRating]) -> go.Figure:
+    """Return how many reviews have each rating."""
+    bars = go.Bar(
+        x=[f"{row.rating} ★" for row in rows],
+        y=np.array([row.n_reviews for row in rows]),
+        marker={"color": BOUGHT, "cornerradius": 3},
+        texttemplate="%{y:,}",
+        textposition="outside",
+        cliponaxis=False,
+        customdata=[row.median_length for row in rows],
+        hovertemplate="%{x}: %{y:,} reviews, half of them up to %{customdata:,.0f} characters"
+        "<extra></extra>",
+    )
+    figure = go.Figure(bars)
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False)
+    return _calm(figure, height=260, margin={"t": 28}, bargap=0.3)
+
+
+def figure_of_months(rows: Sequence[OfMonth]) -> go.Figure:
+    """Return reviews of each month, and below it their mean rating."""
+    months = [f"{row.month}-01" for row in rows]
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    counts, means = [row.n_reviews for row in rows], [row.mean_rating for row in rows]
+    figure.add_trace(
+        go.Bar(
+            x=months,
+            y=np.array(counts),
+            marker={"color": BOUGHT},
+            hovertemplate="%{x|%B %Y}: %{y:,} reviews<extra></extra>",
+        ),
+        row=1,
+        col=1,
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=months,
+            y=np.array(means),
+            mode="lines",
+            line={"color": RECOMMENDED, "width": 2},
+            hovertemplate="%{x|%B %Y}: %{y:.2f}<extra></extra>",
+        ),
+        row=2,
+        col=1,
+    )
+    figure.update_yaxes(title="reviews", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title="mean rating", range=[0.9, 5.1], dtick=1, row=2, col=1)
+    return _calm(figure, height=400, bargap=0.1)
+
+
+def figure_of_lengths(rows: Sequence[OfLength]) -> go.Figure:
+    """Return the mean rating by length, and below it the share that somebody found helpful."""
+    names = [f"{row.least:,}+" for row in rows]
+    panels = (
+        ("mean rating", [row.mean_rating for row in rows], BOUGHT, "%{y:.2f}"),
+        ("found helpful", [row.helpful_share for row in rows], RECOMMENDED, "%{y:.0%}"),
+    )
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12)
+    for place, (name, values, colour, form) in enumerate(panels, start=1):
+        bars = go.Bar(
+            x=names,
+            y=np.array(values),
+            marker={"color": colour, "cornerradius": 2},
+            texttemplate=form,
+            textposition="outside",
+            cliponaxis=False,
+            customdata=[row.n_reviews for row in rows],
+            hovertemplate=f"%{{x}} characters: {form}, %{{customdata:,}} reviews<extra></extra>",
+        )
+        figure.add_trace(bars, row=place, col=1)
+        figure.update_yaxes(title=name, showticklabels=False, showgrid=False, row=place, col=1)
+    figure.update_xaxes(type="category")
+    figure.update_xaxes(title="characters", row=2, col=1)
+    return _calm(figure, height=400, margin={"t": 28}, bargap=0.3)
 
 
 def ccdf(distribution: Distribution) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,8 @@
 import hashlib
 from urllib.parse import urlsplit
 
-from flask import Flask, Request, request
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask import Flask, Request, Response, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from recgraph.accounts import SESSION_LIFETIME
@@ -18,6 +18,11 @@ class _SecureOverHttps(SecureCookieSessionInterface):
         if self.get_cookie_name(app) not in request.cookies:
             return SecureCookieSession()
         return super().open_session(app, request)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Send the cookie; who has none and needs none is not asked about it."""
+        if session or session.modified:
+            super().save_session(app, session, response)
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """Return whether this answer's cookie is marked Secure."""

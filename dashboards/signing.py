@@ -5,6 +5,7 @@ carries a token against forgery; the answer to a wrong sign-in says nothing of w
 an account, in words or in time.
 """
 
+import threading
 from collections.abc import Mapping
 
 import flask_login
@@ -36,7 +37,12 @@ MAY_DO: Mapping[Role | None, str] = {
 }
 """What each role means, in words."""
 
+MAX_AT_ONCE = 3
+"""Sign-ins that one process looks at at the same time: one hashes a password, the others wait for
+it. A flood of them is told to come again, or it would hold every thread."""
+
 _LONGEST_SHOWN = 254
+_BUSY = "Many people sign in at this moment. Nothing was checked; try again in a second."
 _AWAY = f"MongoDB does not answer. Nothing was checked; try again in {RETRY_AFTER_S} seconds."
 _OLD_FORM = "This page was open for too long. Please try again."
 
@@ -56,6 +62,7 @@ class Signing:
     def __init__(self, accounts: Accounts, links: Links) -> None:
         self._accounts = accounts
         self._links = links
+        self._places = threading.BoundedSemaphore(MAX_AT_ONCE)
 
     def sign_in(self) -> BaseResponse:
         """Answer the sign-in page, a one-time link and both its forms."""
@@ -88,6 +95,14 @@ class Signing:
         email, password = request.form.get("email", ""), request.form.get("password", "")
         if not _is_our_form():
             return sign_in_page(400, _OLD_FORM)
+        if not self._places.acquire(blocking=False):
+            return _later(503, _BUSY, 1.0)
+        try:
+            return self._checked(email, password)
+        finally:
+            self._places.release()
+
+    def _checked(self, email: str, password: str) -> BaseResponse:
         wait_s = self._accounts.attempts.begin(email, _address())
         if wait_s:
             return _too_many(wait_s)

@@ -79,7 +79,12 @@ class _Workers(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        return self._make_app()
+        app = self._make_app()
+        # What lives as long as the process is not looked through again at each full collection,
+        # which would stop all requests for as long.
+        gc.collect()
+        gc.freeze()
+        return app
 
     def run(self) -> None:
         parent = os.getpid()

@@ -15,11 +15,12 @@ from recgraph import metrics, recommender, walk
 from recgraph.dataset import Rows
 from recgraph.model import Floats, Matrix, Ragged, mask, score_users, top_k
 from recgraph.recommender import Choice
+from recgraph.repeats import with_again
 from recgraph.validation import Validation
 
 _WALK_WEIGHTS = (0.0, 0.15, 0.3, 0.6, 1.0, 1.7, 3.0, 6.0)
 """Weights beside an ALS of weight 1; so are those of the repeats."""
-_REPEAT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 6.0, 10.0, 20.0)
+_REPEAT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 6.0, 10.0, 20.0, 60.0)
 _EXPONENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _OF_ALS = (
     *("transform", "cap", "half_life_days", "n_factors", "regularization", "exponent", "alpha"),
@@ -163,9 +164,8 @@ class Bench:
 
     def _repeated(self, choice: Choice) -> list[Floats]:
         held_out = self._held_out
-        bought = held_out.train.bought()
-        own = recommender.weighed(bought, held_out.shape, choice.repeat_half_life_days)
-        own = own[held_out.users]
+        own = recommender.own_purchases(held_out.train, held_out.shape, choice)[held_out.users]
+        own = with_again(own, recommender.fit_again(held_out.train, held_out.shape, choice))
         return [_dense(own[rows]) for rows in self._blocks]
 
     def _mean_ndcg(self, scores: Iterable[Floats]) -> float:

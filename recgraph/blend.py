@@ -7,7 +7,7 @@ a score's parts add up to it exactly, and a live list is ordered as the batch's.
 ============  ====================================================================================
 ``als``       user factors times item factors
 ``walk``      the graph walk, `recgraph.walk`
-``repeat``    the user's own purchases, old ones counting less; off where seen items are left out
+``repeat``    the user's own purchases, `recgraph.repeats`; off where seen items are left out
 ``content``   what resembles the user's purchases by its attributes
 ============  ====================================================================================
 """
@@ -19,6 +19,7 @@ import numpy as np
 from scipy import sparse
 
 from recgraph.model import Floats, Ints, Matrix, score_users
+from recgraph.repeats import with_again
 
 ALS, WALK, REPEAT, CONTENT = PARTS = ("als", "walk", "repeat", "content")
 
@@ -41,6 +42,8 @@ class Items(NamedTuple):
     """`recgraph.walk.item_neighbours`, ``(n_items, n_items)``."""
     similar: Matrix | None = None
     """Neighbours by content, `recgraph.content.similar`, ``(n_items, n_items)``."""
+    again: Floats | None = None
+    """What each item adds to the repeats of its buyers, `recgraph.repeats.again`."""
     discount: Floats | None = None
     """What the whole score of each item is multiplied by, ``(n_items,)``; None is 1."""
 
@@ -53,7 +56,7 @@ class Users(NamedTuple):
     steps: Matrix | None = None
     """`recgraph.walk.user_steps`, ``(n_users, n_items)``; the walk's and content's first step."""
     repeats: Matrix | None = None
-    """Own purchases after decay, ``(n_users, n_items)``."""
+    """Own purchases, `recgraph.repeats.strengths`, ``(n_users, n_items)``."""
 
 
 def source_of(coefficients: Coefficients) -> str:
@@ -128,7 +131,7 @@ def signals(users: Users, items: Items, coefficients: Coefficients) -> Signals:
 def _signal(name: str, users: Users, items: Items) -> Matrix | None:
     """A signal besides ALS, ``(n_users, n_items)``; None where there is nothing to make it from."""
     if name == REPEAT:
-        return users.repeats
+        return None if users.repeats is None else with_again(users.repeats, items.again)
     then = items.neighbours if name == WALK else items.similar
     return None if users.steps is None or then is None else users.steps @ then
 

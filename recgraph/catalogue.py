@@ -1,8 +1,9 @@
 """A file of product attributes, or the Complete Journey package -> the catalogue.
 
-The catalogue is one Parquet file of item_id, title, department, brand and category, all text; an
-attribute that is not known is empty. A load adds its products to what is there and replaces those
-it names again. Training joins it; nothing but titles and filters depends on it.
+The catalogue is one Parquet file of item_id, title, department, brand, category and image_url, all
+text, and the price; an attribute that is not known is empty. A load adds its products to what is
+there and replaces those it names again. Training joins it; nothing but titles and filters depends
+on it.
 """
 
 import os
@@ -14,17 +15,24 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recgraph import metadata
 from recgraph.columns import Columns as C
 from recgraph.errors import InputError
 from recgraph.files import read_rows
+from recgraph.metadata import price_of
 from recgraph.ports import Product
 from recgraph.sources import COMPLETE_JOURNEY, complete_journey_file
 from recgraph.titles import readable, readable_size
 
 Row = Mapping[str, Any]
 
+_TEXTS = (C.TITLE, C.DEPARTMENT, C.BRAND, C.CATEGORY)
 _SCHEMA = pa.schema(
-    [(name, pa.string()) for name in (C.ITEM_ID, C.TITLE, C.DEPARTMENT, C.BRAND, C.CATEGORY)]
+    [
+        *((name, pa.string()) for name in (C.ITEM_ID, *_TEXTS)),
+        (C.PRICE, pa.float64()),
+        (C.IMAGE_URL, pa.string()),
+    ]
 )
 
 
@@ -50,7 +58,8 @@ def read_products(
     Parameters
     ----------
     source
-        ``complete-journey``, or the path of a CSV, JSON Lines or Parquet file.
+        ``complete-journey``, or the path of a CSV, JSON Lines or Parquet file; the product files
+        of the Amazon reviews are known, and need no columns.
     columns
         Field of `Product` -> column of the file.
 
@@ -61,6 +70,8 @@ def read_products(
     """
     if source == COMPLETE_JOURNEY:
         rows: Iterator[Row] = _complete_journey()
+    elif ".json" in source and metadata.is_metadata(Path(source)):
+        rows = metadata.read_metadata(Path(source))
     else:
         rows = read_rows(Path(source), columns)
     products, loaded = products_from_rows(rows, max_id_length=max_id_length)
@@ -82,8 +93,8 @@ def products_from_rows(
         if item_id is None or len(item_id) > max_id_length:
             n_skipped += 1
             continue
-        names = _SCHEMA.names[1:]
-        products[item_id] = Product(item_id, **{name: _text(row.get(name)) for name in names})
+        texts = {name: _text(row.get(name)) for name in (*_TEXTS, C.IMAGE_URL)}
+        products[item_id] = Product(item_id, price=price_of(row.get(C.PRICE)), **texts)
     n_replaced = n_rows - n_skipped - len(products)
     return products, Loaded(n_rows, len(products), n_skipped, n_replaced)
 

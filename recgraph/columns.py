@@ -27,6 +27,27 @@ class Columns:
     DETAIL = "detail"
     RAW = "raw"
 
+    # one line of a file of reviews
+    REVIEW_ID = "review_id"
+    TEXT = "text"
+    REVIEWED_AT = "reviewed_at"
+    HELPFUL_VOTES = "helpful_votes"
+    VERIFIED = "verified"
+    VARIANT = "variant"
+    SOURCE_FORMAT = "source_format"
+    FILE_ID = "file_id"
+    FILE = "file"
+    LINE = "line"
+    LOADED_AT = "loaded_at"
+    CLEAN_TITLE = "clean_title"
+    CLEAN_TEXT = "clean_text"
+
+    # a sample of reviews
+    N_REVIEWS = "n_reviews"
+    MEAN_RATING = "mean_rating"
+    STRATUM = "stratum"
+    GROUP = "group"
+
     # one interaction, and the dense ids
     ITEM_ID = "item_id"
     USER_INDEX = "user_index"
@@ -36,6 +57,7 @@ class Columns:
     IS_BOUGHT = "is_bought"
     RECENT_RATING = "recent_rating"
     REPEAT_RATING = "repeat_rating"
+    EARLY_RATING = "early_rating"
 
     # factors and lists
     INDEX = "index"
@@ -71,6 +93,8 @@ class Columns:
     DEPARTMENT = "department"
     BRAND = "brand"
     CATEGORY = "category"
+    PRICE = "price"
+    IMAGE_URL = "image_url"
 
     # neighbour lists of the published profiles
     BOUGHT = "bought"

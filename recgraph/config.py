@@ -31,6 +31,9 @@ from recgraph.errors import ConfigError
 PREFIX = "RECGRAPH_"
 TOML_FILE = "recgraph.toml"
 
+TrainOn = Literal["sales", "reviews"]
+"""What a training learns from."""
+
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
@@ -132,7 +135,17 @@ class Settings(BaseSettings):
     compact_every_batches: int = Field(default=200, ge=1)
     """After so many micro-batches the small files of the event tables are made into large ones."""
 
+    # reviews
+    max_review_bytes: int = Field(default=1_048_576, ge=256)
+    """A line of a file of reviews that is larger is rejected, in bytes."""
+    review_chunk_mb: int = Field(default=256, ge=1, le=4096)
+    """Text of a file of reviews that one commit takes in, in MiB: what is read again after a
+    crash, and twice as much of which lies in the data folder meanwhile."""
+
     # training
+    train_on: TrainOn = "sales"
+    """What a training learns from: the event table, or the table of reviews. Reviews are explicit
+    feedback unless ``feedback`` is set."""
     feedback: Literal["implicit", "explicit"] = "implicit"
     """``implicit``: purchases, a count is a confidence. ``explicit``: ratings, to be predicted."""
     kind_weights: dict[str, float] = {
@@ -176,19 +189,20 @@ class Settings(BaseSettings):
     """Explicit feedback: so many ratings draw the bias of a user or an item towards 0."""
     als_weight: float = Field(default=1.0, ge=0)
     """How much ALS counts in the score of implicit feedback, beside the walk; 0 leaves it out."""
-    walk_weight: float = Field(default=0.6, ge=0)
+    walk_weight: float = Field(default=1.0, ge=0)
     """How much the graph walk counts beside ALS, both of the same size; 0 switches it off."""
     walk_neighbours: int = Field(default=100, ge=1, le=10_000)
     """Neighbours of each item that the walk keeps, the strongest."""
-    walk_exponent: float = Field(default=0.2, ge=0, le=1)
+    walk_exponent: float = Field(default=0.0, ge=0, le=1)
     """How much the walk holds popular items back, 0 (not at all) to 1."""
     walk_half_life_days: float | None = Field(default=14.0, gt=0)
-    """After so many days a purchase counts half in the last step of the walk, so that it ends at
-    what is bought now; unset, all count alike."""
-    repeat_weight: float = Field(default=6.0, ge=0)
+    """After so many days a first purchase counts half in the last step of the walk, so that it ends
+    at what users discover now; unset, all purchases count alike, first or not."""
+    repeat_weight: float = Field(default=60.0, ge=0)
     """How much the user's own purchases count where lists may hold them (``exclude_seen`` off)."""
-    repeat_half_life_days: float | None = Field(default=90.0, gt=0)
-    """After so many days an own purchase counts half; unset, all count alike."""
+    repeat_half_life_days: float | None = Field(default=120.0, gt=0)
+    """After so many days an own purchase counts half; unset, all count alike, and silence says
+    nothing."""
     content_weight: float = Field(default=0.0, ge=0)
     """How much it counts that a product resembles the user's purchases by its attributes, for
     products with sales; 0 leaves it out (docs/adr/0011)."""
@@ -208,8 +222,13 @@ class Settings(BaseSettings):
     """An item with fewer distinct users is left out of training."""
     test_days: float = Field(default=28.0, gt=0)
     """Length of the held-out period in days; never more than a quarter of the whole span."""
+    test_share: float = Field(default=0.1, gt=0, le=0.5)
+    """Of reviews the last so many are held out, as a share; years of them have no last days."""
     recent_days: float = Field(default=28.0, gt=0)
     """What is popular lately is what was bought in so many days before the held-out period."""
+    rating_prior: float = Field(default=10.0, ge=0)
+    """Explicit feedback: popular is what has the best average, as if each product had so many
+    ratings more, all of them the mean of all: five stars of one user are no popularity."""
     k: int = Field(default=10, ge=1, le=1000)
     """Length of each list of recommendations, and the k of the metrics."""
     exclude_seen: bool = True
@@ -270,11 +289,14 @@ class Settings(BaseSettings):
     stream_port: int | None = Field(default=None, ge=0, le=65_535)
     """Port of `recgraph stream`, which sends new lists to browsers; 0 takes a free one, unset it is
     the one after the dashboard's."""
+    stream_metrics_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Port of 127.0.0.1 on which the stream answers Prometheus, such as 9403; 0 takes a free one,
+    unset there is none."""
     stream_clients: int = Field(default=500, ge=1, le=20_000)
     """Streams that may be open at the same time; further ones are answered with 503."""
     requests_per_minute: int = Field(default=60_000, ge=1)
-    """Requests to the API that one key or account may send to one process of `serve` in a
-    minute."""
+    """Requests to the API that one key or account may send in a minute; each process of `serve`
+    lets its part of them pass, so that together they never let more."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.:\[\]-]+$")
     """Where browsers find the proxy with TLS in front of the dashboard, such as
     ``https://shop.example``; its ``X-Forwarded-*`` headers are believed then, and cookies are
@@ -312,6 +334,21 @@ class Settings(BaseSettings):
     def rejected_topic(self) -> str:
         """Topic that rejected messages are sent to."""
         return f"{self.topic}.rejected"
+
+    @property
+    def reviews_dir(self) -> Path:
+        """Folder of product reviews: their Delta table, and what is known of the files loaded."""
+        return self.data_dir / "reviews"
+
+    @property
+    def features_path(self) -> Path:
+        """Folder of the pipeline that makes vectors of reviewed products."""
+        return self.reviews_dir / "features"
+
+    @property
+    def exploration_path(self) -> Path:
+        """JSON file of what all reviews together say."""
+        return self.reviews_dir / "exploration.json"
 
     @property
     def catalogue_path(self) -> Path:
@@ -357,7 +394,7 @@ def load_settings(**overrides: object) -> Settings:
     _refuse_unknown_variables()
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"])
@@ -365,6 +402,9 @@ def load_settings(**overrides: object) -> Settings:
         raise ConfigError(PREFIX + name.upper(), f"{first['msg']}{found}") from None
     except ValueError as error:  # a TOML file that cannot be parsed
         raise ConfigError(TOML_FILE, str(error)) from None
+    if settings.train_on == "reviews" and "feedback" not in settings.model_fields_set:
+        return settings.model_copy(update={"feedback": "explicit"})
+    return settings
 
 
 def _refuse_unknown_variables() -> None:

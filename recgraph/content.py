@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import normalize
 
 from recgraph.columns import Columns as C
 from recgraph.model import Matrix
@@ -63,6 +64,24 @@ def features(products: Sequence[Product]) -> Matrix:
     max_df = 1.0 if len(terms) < _FEW_ITEMS else _MAX_SHARE
     vectorizer = TfidfVectorizer(analyzer=list, max_df=max_df, sublinear_tf=True, dtype=np.float32)
     return vectorizer.fit_transform(terms).tocsr()
+
+
+def beside(features: Matrix, others: Matrix) -> Matrix:
+    """Both as one matrix of the same items; rows have length 1 again, or are empty.
+
+    What only one of the two knows of an item counts whole; where both know it, each counts half.
+    """
+    both = sparse.hstack([features, _without_common(others)], format="csr", dtype=np.float32)
+    return normalize(both)
+
+
+def _without_common(features: Matrix) -> Matrix:
+    """The features without those that too many items have."""
+    n_items = features.shape[0]
+    if n_items < _FEW_ITEMS:
+        return features
+    is_rare = np.bincount(features.indices, minlength=features.shape[1]) <= _MAX_SHARE * n_items
+    return features @ sparse.diags(is_rare.astype(np.float32))
 
 
 def item_steps(features: Matrix, is_cold: Bools, *, only_cold: bool) -> Steps:

@@ -85,6 +85,8 @@ class Errors(NamedTuple):
     """One predictor's errors over the pairs of a block."""
 
     predictor: str
+    users: Ints
+    """Which user of the block each pair is of, from 0."""
     errors: metrics.Floats64
 
 
@@ -196,10 +198,11 @@ def predict_explicit(block: Block, items: Items, scale: Scale) -> list[Errors]:
     users = block.signals.factors
     bare = block._replace(signals=block.signals._replace(factors=without_taste(users)))
     actual = block.test_ratings.astype(np.float64)
+    of = block.test.rows()
     return [
-        Errors(name, np.clip(_predict(each, items, block.test), *scale[1:]) - actual)
+        Errors(name, of, np.clip(_predict(each, items, block.test), *scale[1:]) - actual)
         for name, each in ((ALS, block), (BIASES, bare))
-    ] + [Errors(CONSTANT, scale.mean - actual)]
+    ] + [Errors(CONSTANT, of, scale.mean - actual)]
 
 
 def predict_implicit(block: Block, items: Items, *, seed: int) -> list[Errors]:
@@ -211,7 +214,8 @@ def predict_implicit(block: Block, items: Items, *, seed: int) -> list[Errors]:
     errors = np.concatenate(
         [_predict(block, items, block.test) - 1.0, _predict(block, items, negatives)]
     )
-    return [Errors(ALS, errors), Errors(CONSTANT, np.full(len(errors), 0.5))]
+    of = np.concatenate([block.test.rows(), negatives.rows()])
+    return [Errors(ALS, of, errors), Errors(CONSTANT, of, np.full(len(errors), 0.5))]
 
 
 def _predict(block: Block, items: Items, pairs: Ragged) -> metrics.Floats64:

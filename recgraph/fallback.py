@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from recgraph.columns import Columns as C
 from recgraph.lists import UNKNOWN, Codes, Rules, allowed
+from recgraph.metrics import Floats64
 from recgraph.model import Floats, Ints, Matrix, TopK
 
 POPULAR_IN_SEGMENT, POPULAR = "popular_in_segment", "popular"
@@ -49,6 +50,24 @@ def popularity_of(ever: Floats, lately: Floats) -> Floats:
     """How popular each item is: who bought it lately, and of equal ones who ever did."""
     result: Floats = lately + ever / (ever.max(initial=0) + 1)
     return result
+
+
+def bayesian_average(counts: Floats, sums: Floats64, prior: float) -> Floats:
+    """The average rating of each item, drawn to the mean of all by ``prior`` ratings of it.
+
+    ``(prior * mean + sum) / (prior + count)``: the posterior mean of ratings around an item's own
+    level, whose levels lie around the mean. 0 for an item without a rating.
+
+    Parameters
+    ----------
+    counts, sums
+        Ratings of each item, and what they add up to, ``(n_items,)``.
+    prior
+        How many ratings the mean counts; 0 leaves the raw averages.
+    """
+    mean = sums.sum(dtype=np.float64) / max(1.0, counts.sum(dtype=np.float64))
+    averages = (prior * mean + sums) / np.maximum(prior + counts, 1e-9)
+    return np.where(counts > 0, averages, 0.0).astype(np.float32)
 
 
 def popular_lists(popularity: Floats, segments: Codes, n: int, hidden: Ints | None) -> Popular:

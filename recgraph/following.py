@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from recgraph.errors import GenerationError
+from recgraph.errors import GenerationError, StoreUnavailable
 from recgraph.generations import resolve
 from recgraph.serving import Serving, open_serving
 
@@ -16,7 +16,8 @@ log = structlog.get_logger()
 class Following:
     """The model of whatever generation is current; threads may share it.
 
-    While another one is opened, the others wait: two models in memory are enough.
+    While another one is opened, the others wait: two models in memory are enough. While nobody
+    knows which is current, it is the one that was.
 
     Parameters
     ----------
@@ -33,9 +34,20 @@ class Following:
         self._opened: tuple[str, Serving | None] = "", None
 
     def __call__(self) -> Serving | None:
-        """Return the model, or None when the generation's folder is not here or too old."""
-        generation_id = self._current()
+        """Return the model, or None when the generation's folder is not here or too old.
+
+        Raises
+        ------
+        StoreUnavailable
+            Nobody knows which generation is current, and no model was opened before.
+        """
         known, serving = self._opened
+        try:
+            generation_id = self._current()
+        except StoreUnavailable:
+            if serving is None:
+                raise
+            return serving
         if known == generation_id:
             return serving
         with self._lock:

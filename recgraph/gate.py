@@ -27,7 +27,8 @@ PREDICTOR, CONSTANT = "als", "constant"
 """Whose errors are judged, and against whose."""
 
 _NOT_OF_THE_MODEL = {
-    "test_days", "k", "exclude_seen", "max_per_category", "popularity_discount"
+    "test_days", "test_share", "rating_prior", "k", "exclude_seen", "max_per_category",
+    "popularity_discount",
 }  # fmt: skip
 """Training settings that say how lists are made and measured: the present ones hold for both."""
 

@@ -18,6 +18,8 @@
 ``item_content.npz``   SciPy CSR, float32 ``(n_items, n_items)``: where a step by content leads, as
                        the part ``content`` counts it (`recgraph.content`); only with a catalogue.
                        Cold items come last by index; their rows lead to what they resemble
+``item_again.npy``     float32 ``(n_items,)``: what each item adds to the repeats of its buyers
+                       (`recgraph.repeats`); only where the part ``repeat`` counts
 ``item_discount.npy``  float32 ``(n_items,)``: what whole scores are multiplied by; only with
                        ``popularity_discount``
 ``popular.parquet``    segment (a department; null for all), rank from 1, item_index, item_id: what
@@ -54,6 +56,7 @@ ITEM_FACTORS = "item_factors.npy"
 ITEM_NEIGHBOURS = "item_neighbours.npz"
 ITEM_CONTENT = "item_content.npz"
 ITEM_DISCOUNT = "item_discount.npy"
+ITEM_AGAIN = "item_again.npy"
 ITEM_SUMS = "item_sums.npy"
 TRANSFORM = "transform.npz"
 POPULAR = "popular.parquet"
@@ -132,6 +135,14 @@ class ErrorMetrics(msgspec.Struct, frozen=True):
     n_pairs: int
     rmse: float
     mae: float
+    n_known: int | None = None
+    """Those of the pairs whose user and item were both in training; of an unknown one the bias is
+    0. What has a default is missing from older manifests."""
+    rmse_low: float | None = None
+    """Lower end of the 95 % interval of ``rmse`` over users; None of one user."""
+    rmse_high: float | None = None
+    mae_low: float | None = None
+    mae_high: float | None = None
 
 
 class Metrics(msgspec.Struct, frozen=True):

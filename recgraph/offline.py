@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from recgraph import blend, dataset, explicit, metrics, recommender
+from recgraph import blend, dataset, explicit, intervals, metrics, recommender
 from recgraph.blend import Coefficients
 from recgraph.dataset import Dataset, Pairs
 from recgraph.folds import Fold
@@ -90,7 +90,7 @@ def evaluate_explicit(
         BIASED: explicit.predict(model, users, test.items),
     }
     outcome = evaluate_implicit(data, [fold], lists, k=k, exclude_seen=True)
-    errors = {name: _errors(values, test.ratings) for name, values in predicted.items()}
+    errors = {name: _errors(values, test.ratings, test.rows) for name, values in predicted.items()}
     pairs = {"user_id": test.user_ids[test.rows], "item_id": test.item_ids}
     predictions = pd.DataFrame(pairs | {"prediction": predicted[BIASED]})
     return outcome._replace(errors=errors, predictions=predictions)
@@ -254,6 +254,13 @@ def _recommendations(top: TopK, train: Dataset, test: Pairs) -> pd.DataFrame:
     )
 
 
-def _errors(predicted: Floats, ratings: Floats) -> dict[str, float]:
+def _errors(predicted: Floats, ratings: Floats, users: Ints) -> dict[str, float]:
+    """RMSE and MAE with the ends of their 95 % intervals over users, where there are several."""
     errors = predicted.astype(np.float64) - ratings
-    return {"rmse": metrics.rmse(errors), "mae": metrics.mae(errors)}
+    found = {"rmse": metrics.rmse(errors), "mae": metrics.mae(errors)}
+    squared = intervals.interval_of_users(intervals.user_sums(users, np.square(errors)))
+    absolute = intervals.interval_of_users(intervals.user_sums(users, np.abs(errors)))
+    if squared is not None and absolute is not None:
+        found["rmse_low"], found["rmse_high"] = intervals.root(squared)
+        found["mae_low"], found["mae_high"] = absolute
+    return found

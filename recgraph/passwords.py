@@ -27,8 +27,9 @@ MIN_STRENGTH = 3
 
 _ZXCVBN_READS = 72
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-_AT_ONCE = threading.BoundedSemaphore(2)
-"""So many hashes are made at once in a process: a flood of sign-ins waits here, in 40 MiB."""
+_AT_ONCE = threading.BoundedSemaphore(1)
+"""So many hashes are made at once in a process, of 19 MiB each: a flood of sign-ins takes one core
+of it at most, and leaves some to whoever is signed in."""
 
 
 def check_password(password: str, *, email: str) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from recgraph.accounts import Account, ApiKey, KeyScope, Principal, Role
 from recgraph.events import Rejection, SaleEvent
+from recgraph.exploration import Exploration
 from recgraph.generations import Manifest
 
 Kind = Literal["user", "item"]
@@ -165,6 +166,10 @@ class Product(msgspec.Struct, frozen=True):
     department: str | None = None
     brand: str | None = None
     category: str | None = None
+    price: float | None = None
+    """Above 0, in the shop's currency."""
+    image_url: str | None = None
+    """A picture somewhere else, over HTTPS; pages show none unless a setting says so."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -235,6 +240,10 @@ class Store(Protocol):
 
     def progress(self) -> Progress | None:
         """Return how far ingest has come, or None before its first batch."""
+        ...
+
+    def exploration(self) -> Exploration | None:
+        """Return what all reviews together say, or None before anybody looked."""
         ...
 
     def ping(self) -> None:

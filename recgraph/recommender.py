@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from recgraph import blend, dataset, transforms, walk
+from recgraph import blend, dataset, repeats, transforms, walk
 from recgraph.blend import Coefficients
 from recgraph.dataset import Rows
 from recgraph.engines import local
@@ -61,7 +61,7 @@ class Signals(NamedTuple):
     steps: Matrix
     """First step of the walk, ``(n_users, n_items)``."""
     repeats: Matrix | None = None
-    """Own purchases after decay, ``(n_users, n_items)``."""
+    """Own purchases, `recgraph.repeats.strengths`, ``(n_users, n_items)``."""
 
     def users(self, rows: Ints) -> blend.Users:
         """Some users."""
@@ -111,7 +111,52 @@ def walk_ratings(rows: Rows, shape: tuple[int, int], choice: Choice) -> tuple[Ma
     """The ratings of the first and of the last step of the walk, as logarithms."""
     bought = rows.bought()
     first = weighed(bought, shape, choice.half_life_days)
-    return first.log1p(), weighed(bought, shape, choice.walk_half_life_days).log1p()
+    return first.log1p(), _found_lately(bought, shape, choice.walk_half_life_days).log1p()
+
+
+def _found_lately(rows: Rows, shape: tuple[int, int], half_life_days: float | None) -> Matrix:
+    """The share of its weight that the first row of each pair still has; else what they come to."""
+    matrix = weighed(rows, shape, None)
+    if half_life_days is not None and rows.times is not None:
+        shares = np.exp2(-_ages_of_pairs(rows, shape, np.maximum) / np.float32(half_life_days))
+        matrix.data = np.maximum(shares, _LEAST_RATING)
+    return matrix
+
+
+def own_purchases(rows: Rows, shape: tuple[int, int], choice: Choice) -> Matrix:
+    """What each user bought, `recgraph.repeats.strengths`, ``(n_users, n_items)``."""
+    bought, half_life_days = rows.bought(), choice.repeat_half_life_days
+    own = weighed(bought, shape, half_life_days)
+    if bought.times is not None:
+        silent = _ages_of_pairs(bought, shape, np.minimum)
+        own.data = repeats.strengths(own.data, silent, half_life_days)
+    return own
+
+
+def fit_again(rows: Rows, shape: tuple[int, int], choice: Choice) -> Floats | None:
+    """What each item adds to the repeats of its buyers; None without times."""
+    bought = rows.bought()
+    if bought.times is None:
+        return None
+    is_early = dataset.ages_in_days(bought.times) >= repeats.AGAIN_DAYS
+    values = _decayed(bought, choice.repeat_half_life_days)
+    early = dataset.rating_matrix(bought.where(is_early), shape, values[is_early])
+    late = dataset.rating_matrix(bought.where(~is_early), shape).astype(bool)
+    kept = early.multiply(late)
+    return repeats.again(*(np.asarray(each.sum(axis=0)).ravel() for each in (early, kept)))
+
+
+def _ages_of_pairs(rows: Rows, shape: tuple[int, int], which: np.ufunc) -> Floats:
+    """Days since the last (`numpy.minimum`) or the first (`numpy.maximum`) row of each pair.
+
+    In the order of the entries of `dataset.rating_matrix`.
+    """
+    assert rows.times is not None  # those who ask have looked
+    keys = rows.users.astype(np.int64) * shape[1] + rows.items
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    ages: Floats = which.reduceat(dataset.ages_in_days(rows.times)[order], starts)
+    return ages
 
 
 def fit_walk(rows: Rows, shape: tuple[int, int], choice: Choice) -> tuple[Matrix, Matrix]:
@@ -126,10 +171,11 @@ def fit(rows: Rows, shape: tuple[int, int], choice: Choice) -> Signals:
     """All signals."""
     factors = fit_als(rows, shape, choice)
     steps, neighbours = fit_walk(rows, shape, choice)
-    repeats = None
-    if choice.repeat_weight:
-        repeats = weighed(rows.bought(), shape, choice.repeat_half_life_days)
-    return Signals(blend.Items(factors.items, neighbours), factors.users, steps, repeats)
+    items = blend.Items(factors.items, neighbours)
+    if not choice.repeat_weight:
+        return Signals(items, factors.users, steps)
+    items = items._replace(again=fit_again(rows, shape, choice))
+    return Signals(items, factors.users, steps, own_purchases(rows, shape, choice))
 
 
 def fold_in(
@@ -146,10 +192,8 @@ def fold_in(
     factors = users_of(signals.items.factors, transforms.transformed(ratings, fitted), choice)
     sums = np.asarray(walk_ratings(train, shape, choice)[0].sum(axis=0)).ravel()
     steps = walk.user_steps(walk_ratings(history, shape, choice)[0], sums)
-    repeats = None
-    if choice.repeat_weight:
-        repeats = weighed(history.bought(), shape, choice.repeat_half_life_days)
-    return Signals(signals.items, factors, steps, repeats)
+    own = own_purchases(history, shape, choice) if choice.repeat_weight else None
+    return Signals(signals.items, factors, steps, own)
 
 
 def coefficients(signals: Signals, weights: Coefficients, *, seed: int) -> Coefficients:
@@ -208,9 +252,14 @@ def ragged(matrix: Matrix) -> Ragged:
 
 def weighed(rows: Rows, shape: tuple[int, int], half_life_days: float | None) -> Matrix:
     """What the rows come to by pair, old ones counting less; above 0."""
-    values = rows.ratings
-    if half_life_days is not None and rows.times is not None and len(rows.times):
-        values = values * np.exp2(-dataset.ages_in_days(rows.times) / np.float32(half_life_days))
-    matrix = dataset.rating_matrix(rows, shape, values)
+    matrix = dataset.rating_matrix(rows, shape, _decayed(rows, half_life_days))
     matrix.data = np.maximum(matrix.data, _LEAST_RATING)
     return matrix
+
+
+def _decayed(rows: Rows, half_life_days: float | None) -> Floats:
+    """What each row counts by its age."""
+    if half_life_days is None or rows.times is None or not len(rows.times):
+        return rows.ratings
+    shares: Floats = np.exp2(-dataset.ages_in_days(rows.times) / np.float32(half_life_days))
+    return rows.ratings * shares

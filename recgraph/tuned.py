@@ -14,7 +14,7 @@ import msgspec
 from recgraph.config import Settings
 from recgraph.errors import InputError
 
-_CONDITIONS = ("feedback", "engine", "exclude_seen")
+_CONDITIONS = ("train_on", "feedback", "engine", "exclude_seen")
 """Settings that a search is for: with others its result says nothing."""
 
 

@@ -111,7 +111,8 @@ def default_choice(rows: Rows, shape: tuple[int, int], *, exclude_seen: bool = T
     """
     per_user = len(rows.users) / max(1, shape[0])
     is_thin = per_user < 100
-    repeat_weight = 0.0 if exclude_seen else 6.0
+    span = 0.0 if rows.times is None else float(np.ptp(rows.times)) / DAY
+    repeat_weight = 0.0 if exclude_seen else 60.0 if span and not is_thin else 6.0
     n_factors = 128 if min(shape) > 1_000 else 64
     if is_thin:
         return Choice(
@@ -122,7 +123,6 @@ def default_choice(rows: Rows, shape: tuple[int, int], *, exclude_seen: bool = T
             walk_weight=0.5,
             repeat_weight=repeat_weight,
         )
-    span = 0.0 if rows.times is None else float(np.ptp(rows.times)) / DAY
     half_life = span / 6 if span else None
     return Choice(
         n_factors=64,
@@ -130,10 +130,10 @@ def default_choice(rows: Rows, shape: tuple[int, int], *, exclude_seen: bool = T
         regularization=20.0,
         half_life_days=half_life,
         walk_half_life_days=span / 26 if span else None,
-        walk_exponent=0.3,
-        walk_weight=0.6,
+        walk_exponent=0.0 if span else 0.3,
+        walk_weight=1.0 if span else 0.6,
         repeat_weight=repeat_weight,
-        repeat_half_life_days=span / 4 if span else None,
+        repeat_half_life_days=span / 3 if span else None,
     )
 
 

@@ -10,9 +10,9 @@ With ``R`` the ratings ``(n_users, n_items)``, ``D_u`` and ``D_i`` their row and
     steps       D_u^-1/2 R D_i^-1/2                            user -> bought item
     neighbours  D_i^-1/2 R' D_u^-1/2  D_u^-1/2 L D_l^-e        item -> other buyers -> item
 
-``L`` are the ratings of the last step, ``D_l`` its column sums: R itself, or one in which old
-events count less, so that the walk ends at what is bought now. The exponent e says how much
-popular items are held back: 1/2 is the symmetric walk of GF-CF, 0 none.
+``L`` are the ratings of the last step, ``D_l`` its column sums: R itself, or how lately each user
+bought each item for the first time, so that the walk ends at what is discovered now. The exponent e
+says how much popular items are held back: 1/2 is the symmetric walk of GF-CF, 0 none.
 
 References
 ----------

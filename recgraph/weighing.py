@@ -13,6 +13,7 @@ from scipy import sparse
 from recgraph.config import Settings
 from recgraph.generations import Manifest
 from recgraph.model import Floats, Ints, Matrix
+from recgraph.repeats import strengths
 
 BOUGHT_KINDS = ("purchase", "rating", "return")
 """Kinds that say whether something is bought, by their sum."""
@@ -72,7 +73,7 @@ class Pairs(NamedTuple):
     ratings: Floats
     """What ALS and the walk's first steps get; above 0."""
     repeats: Floats
-    """The same with the half-life of repeats; 0 or more."""
+    """The same with the half-life of repeats, as `recgraph.repeats.strengths`; 0 or more."""
     is_bought: NDArray[np.bool_]
 
     def matrix(self, values: Floats, shape: tuple[int, int]) -> Matrix:
@@ -116,10 +117,12 @@ def pairs_of_events(
         share = 1.0 if half_life_days is None else 0.5 ** (ages / half_life_days)
         return np.maximum(total(events["amount"] * share), least).astype(np.float32)
 
+    silent = np.full(len(keys), np.inf)
+    np.minimum.at(silent, pair, ages)
     pairs = Pairs(
         *np.divmod(keys, n_items),
         decayed(weighing.half_life_days, least=10.0**-DIGITS),
-        decayed(weighing.repeat_half_life_days),
+        strengths(decayed(weighing.repeat_half_life_days), silent, weighing.repeat_half_life_days),
         total(np.where(events["bought"], events["amount"], 0.0)) > 0,
     )
     # A pair that comes to nothing without the decay is no interaction.

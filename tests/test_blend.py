@@ -24,7 +24,8 @@ def signals(seed: int = 1) -> tuple[Users, Items]:
 
     users, items = (rng.normal(size=(n, 4)).astype(np.float32) for n in (N_USERS, N_ITEMS))
     of_users = Users(users, steps=some(N_USERS), repeats=some(N_USERS))
-    return of_users, Items(items, neighbours=some(N_ITEMS), similar=some(N_ITEMS))
+    again = rng.random(N_ITEMS).astype(np.float32)
+    return of_users, Items(items, neighbours=some(N_ITEMS), similar=some(N_ITEMS), again=again)
 
 
 def dense(users: Users, items: Items) -> dict[str, np.ndarray]:
@@ -33,7 +34,7 @@ def dense(users: Users, items: Items) -> dict[str, np.ndarray]:
     return {
         "als": users.factors @ items.factors.T,
         "walk": steps @ items.neighbours.toarray(),
-        "repeat": users.repeats.toarray(),
+        "repeat": users.repeats.toarray() + (users.repeats.toarray() > 0) * items.again,
         "content": steps @ items.similar.toarray(),
     }
 

@@ -110,3 +110,9 @@ def test_settings_cannot_be_changed() -> None:
     settings = load_settings()
     with pytest.raises(ValueError, match="frozen"):
         settings.k = 3  # type: ignore[misc]
+
+
+def test_reviews_are_explicit_feedback_unless_a_setting_says_otherwise() -> None:
+    assert load_settings().feedback == "implicit"
+    assert load_settings(train_on="reviews").feedback == "explicit"
+    assert load_settings(train_on="reviews", feedback="implicit").feedback == "implicit"

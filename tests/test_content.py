@@ -80,3 +80,24 @@ def test_cold_items_are_those_last_loaded_of_which_something_is_known() -> None:
     assert content.cold_items(catalogue, ["milk"], 10) == ["new milk", "oat", "soap"]
     assert content.cold_items(catalogue, ["milk"], 2) == ["new milk", "soap"]
     assert content.cold_items(catalogue, ["milk"], 0) == []
+
+
+def test_what_is_said_stands_beside_what_is_known() -> None:
+    known = content.features(PRODUCTS)
+    said = sparse.csr_matrix(np.eye(5, 7, dtype=np.float32))
+    found = content.beside(known, said)
+    assert found.shape == (5, known.shape[1] + 7)
+    np.testing.assert_allclose(np.linalg.norm(found.toarray(), axis=1), 1, rtol=1e-6)
+    halves = (found[:4].multiply(found[:4])).toarray()
+    np.testing.assert_allclose(halves[:, known.shape[1] :].sum(axis=1), 0.5, rtol=1e-5)
+    assert found[4, known.shape[1] + 4] == 1  # of it only what is said is known
+
+
+def test_what_is_said_of_too_many_makes_nobody_alike() -> None:
+    n_items = 2000
+    rare = sparse.identity(n_items, dtype=np.float32, format="csr")
+    common = sparse.csr_matrix(np.ones((n_items, 1), np.float32))
+    nothing = sparse.csr_matrix((n_items, 0), dtype=np.float32)
+    found = content.beside(nothing, sparse.hstack([common, rare], format="csr"))
+    assert (found[1] @ found[2].T).nnz == 0
+    assert found[1, 2] == 1

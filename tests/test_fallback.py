@@ -109,3 +109,14 @@ def test_no_popular_lists_are_read_as_such(tmp_path: Path) -> None:
     nothing = fallback.popular_lists(np.zeros(2, np.float32), codes_of([None, None]), 5, None)
     fallback.write_popular(path, nothing, ["a", "b"])
     assert fallback.read_popular(path).of(UNKNOWN).tolist() == []
+
+
+def test_the_bayesian_average_trusts_many_ratings_more_than_few() -> None:
+    counts, sums = np.array([100, 1, 4, 0], np.float32), np.array([450.0, 5.0, 8.0, 0.0])
+    mean = 463 / 105
+    found = fallback.bayesian_average(counts, sums, 10)
+    expected = [(10 * mean + 450) / 110, (10 * mean + 5) / 11, (10 * mean + 8) / 14, 0]
+    assert found.tolist() == pytest.approx(expected)
+    assert np.argsort(-found).tolist() == [0, 1, 2, 3]
+    raw = fallback.bayesian_average(counts, sums, 0)
+    assert raw.tolist() == pytest.approx([4.5, 5.0, 2.0, 0.0])

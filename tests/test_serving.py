@@ -3,12 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from recgraph import blend, histories
 from recgraph.errors import GenerationError
 from recgraph.events import SaleEvent
+from recgraph.generations import read_manifest, write_manifest
 from recgraph.model import fold_in_users
 from recgraph.serving import Serving, Wish, open_serving
 from recgraph.walk import user_steps
@@ -159,6 +161,15 @@ def test_an_old_or_an_explicit_generation_is_refused(tmp_path: Path) -> None:
     folder = write_sample_generation(tmp_path)
     (folder / histories.HISTORIES / "users.arrow").unlink()
     with pytest.raises(GenerationError, match="Train again"):
+        open_serving(folder)
+
+
+def test_a_generation_with_repeats_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    folder = write_sample_generation(tmp_path)
+    manifest = read_manifest(folder)
+    older = manifest.coefficients | {"repeat": 6.0}
+    write_manifest(folder, msgspec.structs.replace(manifest, coefficients=older))
+    with pytest.raises(GenerationError, match="older version"):
         open_serving(folder)
 
 

@@ -48,7 +48,7 @@ def test_ratings_are_sums_after_decay() -> None:
     pairs = pairs_of_events(np.zeros(3, int), events, np.zeros(1, int), WEIGHING, 9)
     assert pairs.items.tolist() == [2, 5]
     assert pairs.ratings == pytest.approx([0.1, 1.5])
-    assert pairs.repeats == pytest.approx([0.1, 1 + 0.5 ** (60 / 90)])
+    assert pairs.repeats == pytest.approx([0.1, 1 + 0.5 ** (60 / 120)])
     assert pairs.is_bought.tolist() == [False, True]
     assert pairs.bought().items.tolist() == [5]
 

@@ -63,7 +63,7 @@ class Recommendations(msgspec.Struct, frozen=True):
     is_known: bool = True
     """Whether the model knows the user or, of a basket, at least one product."""
     is_stale: bool = False
-    """The store is away: this is the last known list."""
+    """The store is away: this is the last known list, or one made from what is known without it."""
     freshness: Freshness | None = None
     """Which events the list includes; null where it was made for this request."""
     unknown_products: list[str] = []
@@ -227,3 +227,5 @@ class BecauseOut(msgspec.Struct, frozen=True):
     product_id: str
     generation: str
     items: list[BoughtTogether]
+    is_stale: bool = False
+    """The store is away: purchases since the training may be missing."""

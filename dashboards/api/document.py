@@ -25,6 +25,11 @@ Send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`; `recgraph keys ad
 browser that is signed in, the session counts. Each operation names the scope that it needs. Errors
 are problem documents (RFC 9457). Answers have an `ETag`, and `RateLimit-` headers say how many
 requests are left of this minute.
+
+New lists come as server-sent events from `GET /api/v1/stream`, of a process and a port of its own
+(`recgraph status` says where, by default the port after this one): `?user=ID` for one user's, the
+same keys, with the scope `read`. Each event `recommendations` is a list; after a break
+`Last-Event-ID` or `?after=` brings what was missed, and the event `gap` says that some is gone.
 """
 _TAGS = (
     *("Recommendations", "Products and users", "Graph", "Events", "Feedback", "Generations"),

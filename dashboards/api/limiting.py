@@ -1,7 +1,8 @@
 """Requests a minute, counted per key or account.
 
-Each server process counts on its own: with several, a key gets between the limit and as many times
-it as there are processes. It stops a loop gone wild; it does not bill.
+Each server process counts on its own and is given its part of the limit, so a key never gets more
+than the whole; over a single connection, which one process answers, it gets that part. It stops a
+loop gone wild; it does not bill.
 """
 
 import threading

@@ -1,7 +1,7 @@
 """Lists of recommendations: a user's, a basket's, a what-if's, and the popular one."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from flask import Response, request
@@ -16,6 +16,7 @@ from dashboards.api.answered import (
 from dashboards.api.answers import answer
 from dashboards.api.asked import MAX_K, Basket, BecauseQuery, ListQuery, PopularQuery, WhatIf
 from dashboards.api.asking import read_body, read_query
+from dashboards.api.known import Stored, ask_stored, read_generation, read_history, read_serving
 from dashboards.api.parts import ApiParts, parts
 from dashboards.api.routing import route
 from dashboards.problems import ProblemError
@@ -23,21 +24,9 @@ from recgraph import ports
 from recgraph.feedback import without
 from recgraph.ports import ItemProfile, Recommended
 from recgraph.serving import Serving, Wish
-from recgraph.weighing import Events
 
 POPULAR = "popular"
 TAG = "Recommendations"
-
-
-class Stored(NamedTuple):
-    """What the store has of a user."""
-
-    generation: str
-    k: int
-    """The length of lists that the generation was trained for."""
-    excludes_seen: bool
-    found: ports.Recommendations | None
-    """None for a user that nothing is known of."""
 
 
 @route(
@@ -55,7 +44,7 @@ def recommendations(user_id: str) -> Response:
     with `is_known` false. While the store is away, the last known list is served, with `is_stale`.
     """
     query, here = read_query(ListQuery), parts()
-    stored, is_stale = _ask(here, user_id)
+    stored, is_stale = ask_stored(here, user_id)
     excluded = here.feedback.excluded(user_id)
     k, found = query.k or stored.k, stored.found
     if found is None:
@@ -85,15 +74,19 @@ def recommendations(user_id: str) -> Response:
     returns=Recommendations,
 )
 def basket() -> Response:
-    """The list of somebody unknown who has chosen some products; nothing is kept."""
+    """The list of somebody unknown who has chosen some products; nothing is kept.
+
+    While the store is away it is made all the same, with `is_stale`: from the generation and the
+    feedback known last.
+    """
     asked, here = read_body(Basket), parts()
     wish = Wish(asked.k, asked.exclude_seen, here.feedback.excluded(None), asked.department)
-    serving = _serving(here)
+    serving, is_stale = read_serving(here)
     chosen = dict.fromkeys(asked.product_ids)
     found = serving.basket(chosen, wish)
     unknown = [each for each in found.ignored if each in chosen]
-    is_known = len(unknown) < len(chosen)
-    return _computed(serving, found.rows, unknown_products=unknown, is_known=is_known)
+    said = {"is_known": len(unknown) < len(chosen), "is_stale": is_stale}
+    return _computed(serving, found.rows, unknown_products=unknown, **said)
 
 
 @route(
@@ -107,21 +100,21 @@ def basket() -> Response:
 def what_if(user_id: str) -> Response:
     """A user's list after purchases that were not made, without what is out of stock.
 
-    Nothing is kept.
+    Nothing is kept. While the store is away it is made all the same, with `is_stale`: without
+    purchases and feedback that are not known.
     """
     asked, here = read_body(WhatIf), parts()
     hidden = here.feedback.excluded(user_id).union(asked.out_of_stock)
     wish = Wish(asked.k, asked.exclude_seen, hidden, asked.department)
-    serving = _serving(here)
+    serving, _ = read_serving(here)
     bought = [purchase.product_id for purchase in asked.purchases]
-    history = _history(here, serving, user_id)
+    history, is_stale = read_history(here, serving, user_id)
     found = serving.what_if(history, bought, wish)
     named = {*bought, *asked.out_of_stock}
     unknown = [each for each in dict.fromkeys(found.ignored) if each in named]
     is_known = bool(len(history)) or len(set(bought) - set(unknown)) > 0
-    return _computed(
-        *(serving, found.rows), user_id=user_id, unknown_products=unknown, is_known=is_known
-    )
+    said = {"user_id": user_id, "is_known": is_known, "is_stale": is_stale}
+    return _computed(serving, found.rows, unknown_products=unknown, **said)
 
 
 @route(
@@ -139,10 +132,10 @@ def because(user_id: str) -> Response:
     user -> bought product -> other buyers -> recommended product.
     """
     product_id, here = read_query(BecauseQuery).product_id, parts()
-    serving = _serving(here)
+    serving, _ = read_serving(here)
     if product_id not in serving.items.index_of:
         raise unknown_product(product_id)
-    history = _history(here, serving, user_id)
+    history, is_stale = read_history(here, serving, user_id)
     if not len(history):
         detail = "the generation knows no purchase of this user: there is nothing to explain by."
         raise ProblemError(404, "unknown-user", detail)
@@ -150,7 +143,7 @@ def because(user_id: str) -> Response:
         BoughtTogether(row.item_id, row.share, row.n_buyers, row.title, row.department)
         for row in serving.because(history, product_id)
     ]
-    return answer(BecauseOut(user_id, product_id, serving.manifest.id, rows))
+    return answer(BecauseOut(user_id, product_id, serving.manifest.id, rows, is_stale))
 
 
 @route(
@@ -164,31 +157,12 @@ def because(user_id: str) -> Response:
 def popular() -> Response:
     """What most users bought, as a list; the score is the number of buyers."""
     query, here = read_query(PopularQuery), parts()
-    generation, is_stale = here.known.ask((POPULAR,), lambda: here.store.current().manifest.id)
+    generation, is_stale = read_generation(here)
     excluded = here.feedback.excluded(None)
     rows = _popular(here, generation, query.offset + query.k, query.department, excluded)
     items = _page(rows, query.offset, query.k)
     following = next_page(len(rows), query.offset, query.k)
     return answer(Recommendations(generation, POPULAR, items, is_stale=is_stale, next=following))
-
-
-def _ask(here: ApiParts, user_id: str) -> tuple[Stored, bool]:
-    """Return what the store has of a user, and whether that is only what it last had."""
-    return here.known.ask(user_id, lambda: _stored(here, user_id))
-
-
-def _stored(here: ApiParts, user_id: str) -> Stored:
-    manifest = here.store.current().manifest
-    k, excludes_seen = int(str(manifest.settings["k"])), manifest.settings.get("exclude_seen", True)
-    return Stored(manifest.id, k, bool(excludes_seen), here.store.recommendations(user_id))
-
-
-def _history(here: ApiParts, serving: Serving, user_id: str) -> Events:
-    """Return the user's events: what the generation has seen, and what came since."""
-    stored, _ = _ask(here, user_id)
-    if stored.found is None or stored.generation != serving.manifest.id:
-        return serving.history(user_id)
-    return serving.history(user_id, stored.found.events)
 
 
 def _rows(
@@ -254,17 +228,6 @@ def _popular_items(
         return list(here.store.items(row.item_id for row in rows).values())
     items = here.store.popular(n_rows if department is None else MAX_K)
     return [item for item in items if department is None or item.department == department][:n_rows]
-
-
-def _serving(here: ApiParts) -> Serving:
-    serving = here.serving()
-    if serving is None:
-        detail = (
-            f"the folder of generation {here.store.current().manifest.id} is not on this machine; "
-            "stored lists are served, but nothing can be computed. Train or copy it here."
-        )
-        raise ProblemError(503, "no-model", detail, headers={"Retry-After": "60"})
-    return serving
 
 
 def _computed(serving: Serving, rows: list[Recommended], **said: Any) -> Response:

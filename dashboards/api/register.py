@@ -65,7 +65,11 @@ def _count() -> None:
 def _say_what_is_left(response: Response) -> Response:
     spent = g.get("spent")
     if spent is not None:
-        response.headers["RateLimit-Limit"] = str(parts().limit.per_minute)
-        response.headers["RateLimit-Remaining"] = str(spent.remaining)
-        response.headers["RateLimit-Reset"] = str(spent.reset_s)
+        response.headers.extend(
+            [
+                ("RateLimit-Limit", str(parts().limit.per_minute)),
+                ("RateLimit-Remaining", str(spent.remaining)),
+                ("RateLimit-Reset", str(spent.reset_s)),
+            ]
+        )
     return response

@@ -1,10 +1,35 @@
 /* The shop: from a click to the list that it changed, in milliseconds. */
 (function () {
   const PATIENCE_MS = 10000;
-  let clicks = [], shown = null, shownAt = 0, settled = "";
+  let clicks = [], pressed = null, nClicks = 0, shown = null, shownAt = 0, settled = "";
+
+  function button_of(event) {
+    return event.target.closest(".buy:not([disabled])");
+  }
+
+  function buy(item) {
+    const click = { id: Date.now() + "-" + nClicks++, at: performance.now() };
+    clicks.push(click);
+    window.dash_clientside.set_props("shop-click", { data: { id: click.id, item: item } });
+  }
+
+  /* Listened to here and not at each button: when the list is drawn anew, its buttons go, and with
+     them what was not yet told of them. What is meant is what stood there when it was pressed. */
+  document.addEventListener("pointerdown", function (event) {
+    const button = button_of(event);
+    pressed = button && { button: button, item: button.dataset.item };
+  }, true);
+
+  document.addEventListener("pointerup", function () {
+    if (!pressed || pressed.button.isConnected) { return; }
+    buy(pressed.item);
+    pressed = null;
+  }, true);
 
   document.addEventListener("click", function (event) {
-    if (event.target.closest(".buy:not([disabled])")) { clicks.push({ at: performance.now() }); }
+    const button = button_of(event);
+    if (button) { buy(pressed && pressed.button === button ? pressed.item : button.dataset.item); }
+    pressed = null;
   }, true);
 
   function is_in(click, changes) {
@@ -31,7 +56,7 @@
 
   function take(sale) {
     settled = sale.id;
-    const click = clicks.find(function (each) { return !each.sale; }) || { at: NaN };
+    const click = clicks.find(function (each) { return each.id === sale.id; }) || { at: NaN };
     click.sale = sale;
     if (sale.problem) {
       clicks = clicks.filter(function (each) { return each !== click; });

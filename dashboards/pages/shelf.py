@@ -61,7 +61,7 @@ class Shelf:
             else "Chosen for you, the best first."
         )
         rows = [
-            _row(row, place, self._change(row.item_id, place), "list", can_buy=can_buy)
+            _row(row, place, self._change(row.item_id, place), can_buy=can_buy)
             for place, row in enumerate(self.rows, start=1)
         ]
         return [html.P(text, className="hint"), html.Ol(rows, className="shelf")]
@@ -100,9 +100,9 @@ def shelf_of_user(store: Store, user_id: str, before: Mapping[str, Any] | None =
     return Shelf(rows, False, offsets, places)
 
 
-def product_rows(items: Iterable[ItemProfile], place: str, *, can_buy: bool) -> Child:
-    """Return products to buy; ``place`` tells their buttons from those of other lists."""
-    rows = [_row(_row_of_item(item), None, None, place, can_buy=can_buy) for item in items]
+def product_rows(items: Iterable[ItemProfile], *, can_buy: bool) -> Child:
+    """Return products to buy."""
+    rows = [_row(_row_of_item(item), None, None, can_buy=can_buy) for item in items]
     return html.Ul(rows, className="shelf")
 
 
@@ -110,7 +110,7 @@ def _row_of_item(item: ItemProfile) -> Row:
     return Row(item.item_id, item.title, item.department, f"{item.bought_degree:,} buyers")
 
 
-def _row(row: Row, number: int | None, change: Child, place: str, *, can_buy: bool) -> Child:
+def _row(row: Row, number: int | None, change: Child, *, can_buy: bool) -> Child:
     name = name_of(row.title, row.item_id)
     about = " · ".join(text for text in (row.department, row.about) if text)
     reasons = listed([name_of(each.title, each.item_id) for each in row.because or ()] or [""])
@@ -121,11 +121,11 @@ def _row(row: Row, number: int | None, change: Child, place: str, *, can_buy: bo
     ]
     button = dmc.Button(
         "Buy",
-        id={"type": "buy", "item": row.item_id, "place": place},
         disabled=not can_buy,
         variant="light",
         className="buy",
         **aria(label=f"Buy {name}"),
+        **{"data-item": row.item_id},
     )
     head = [] if number is None else [html.Span(f"{number}", className="place")]
     return html.Li([*head, html.Div(text, className="grow"), button])

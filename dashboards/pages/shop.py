@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.exceptions import PreventUpdate
 
 from dashboards.access import principal, require
@@ -41,6 +41,7 @@ def layout(store: Store, query: Mapping[str, str]) -> list[Child]:
         "Shop",
         ["You are ", user_link(user_id), ". ", link("Be somebody else", PATH)],
         dcc.Store(id="shop-user", data=user_id),
+        dcc.Store(id="shop-click"),
         dcc.Store(id="shop-bought"),
         dcc.Store(id="shop-changes", data=shelf.data()),
         *_problems(live_parts()),
@@ -65,16 +66,13 @@ def register(app: Dash, store: Store) -> None:
 
     @app.callback(
         Output("shop-bought", "data"),
-        Input({"type": "buy", "item": ALL, "place": ALL}, "n_clicks"),
+        Input("shop-click", "data"),
         State("shop-user", "data"),
         prevent_initial_call=True,
     )
-    def buy(n_clicks: list[int | None], user_id: str) -> dict[str, Any]:
-        del n_clicks
-        if not ctx.triggered[0]["value"]:  # a button that has just been drawn
-            raise PreventUpdate
+    def buy(click: Mapping[str, Any], user_id: str) -> dict[str, Any]:
         require("write")
-        return _buy(store, user_id, str(ctx.triggered_id["item"]))
+        return {"id": click["id"], **_buy(store, user_id, str(click["item"]))}
 
     @app.callback(
         Output("shop-shelf", "children"),
@@ -120,7 +118,7 @@ def _register_choice(app: Dash, store: Store) -> None:
         if text and not hits:
             return html.P("No product begins like this.", className="hint")
         found = store.items(hit.external_id for hit in hits[:N_HITS])
-        return product_rows(found.values(), "search", can_buy=_can_buy())
+        return product_rows(found.values(), can_buy=_can_buy())
 
 
 def _buy(store: Store, user_id: str, item_id: str) -> dict[str, Any]:
@@ -128,7 +126,7 @@ def _buy(store: Store, user_id: str, item_id: str) -> dict[str, Any]:
     parts = live_parts()
     item = store.items([item_id]).get(item_id)
     name = name_of(None if item is None else item.title, item_id)
-    said: dict[str, Any] = {"id": secrets.token_hex(4), "name": name}
+    said: dict[str, Any] = {"name": name}
     if parts is None:
         return said | {"problem": "This dashboard takes no purchases."}
     try:
@@ -186,5 +184,5 @@ def _search(store: Store) -> Child:
         debounce=200,
     )
     hits = html.Div(id="shop-hits", className="hits-below", **aria(live="polite"))
-    popular = product_rows(store.popular(N_POPULAR), "popular", can_buy=_can_buy())
+    popular = product_rows(store.popular(N_POPULAR), can_buy=_can_buy())
     return html.Div([field, hits, html.H3("What most people buy"), popular])

@@ -62,6 +62,8 @@ class Stream:
 
     def __init__(self, parts: StreamParts) -> None:
         self.hub = Hub(parts.max_clients)
+        self.n_lists = 0
+        """Lists that came."""
         self._parts = parts
         self._state = State()
         self._first_position: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -81,6 +83,11 @@ class Stream:
         """Pass the feed on until `close`."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._follow, loop)
+
+    @property
+    def problem(self) -> str | None:
+        """Why no list comes at the moment."""
+        return self._state.problem
 
     def close(self) -> None:
         """End all streams."""
@@ -109,6 +116,7 @@ class Stream:
             log.warning("lists do not come", cause=news.problem)
         self.hub.publish(self._state.follow(news))
         self.hub.publish(messages)
+        self.n_lists += len(news.lists)
         if news.position and not self._first_position.done():
             self._first_position.set_result(news.position)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -13,10 +14,22 @@ _SEND_BUFFER_BYTES = 256 * 1024
 """What the system holds for one client that does not read; by itself it would hold megabytes."""
 
 
-async def run_stream(parts: StreamParts, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Answer on ``listener`` until ``stop`` is set; whatever ends the feed is raised."""
+async def run_stream(
+    parts: StreamParts,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    on_start: Callable[[Stream], None] = lambda stream: None,
+) -> None:
+    """Answer on ``listener`` until ``stop`` is set; whatever ends the feed is raised.
+
+    Parameters
+    ----------
+    on_start
+        Called with the stream before it answers.
+    """
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     stream = Stream(parts)
+    on_start(stream)
     runner = web.AppRunner(
         stream.application(),
         access_log=None,

@@ -29,13 +29,19 @@ def load(
     department_column: Column = None,
     brand_column: Column = None,
     category_column: Column = None,
+    price_column: Column = None,
+    image_column: Column = None,
     as_json: AsJson = False,
 ) -> None:
     """Add products to the catalogue; one that is there already is replaced.
 
     The next training gives items these titles; `recgraph publish` then shows them.
 
+    The product files of the Amazon reviews are known, and need no columns.
+
       recgraph catalogue load products.csv --item-column sku --title-column name
+
+      recgraph catalogue load meta_Gift_Cards.json.gz
     """
     columns = {
         C.ITEM_ID: item_column,
@@ -43,6 +49,8 @@ def load(
         C.DEPARTMENT: department_column,
         C.BRAND: brand_column,
         C.CATEGORY: category_column,
+        C.PRICE: price_column,
+        C.IMAGE_URL: image_column,
     }
     named = {field: column for field, column in columns.items() if column}
     report(run_load(load_settings(), source, named), as_json=as_json, render=_render)

@@ -75,7 +75,7 @@ def compose(
         serving=Following(root, lambda: store.current().manifest.id),
         broker_problem=door.problem,
         max_event_bytes=settings.max_message_bytes,
-        limit=RateLimit(settings.requests_per_minute),
+        limit=RateLimit(max(1, settings.requests_per_minute // settings.workers)),
     )
     app = create_app(
         store,

@@ -17,9 +17,11 @@ from recgraph.split import Split
 from recgraph.stages import Stages
 
 _RANKING = ("ndcg", "recall", "precision", "map", "hit_rate", "coverage")
+_ERRORS = ("rmse", "rmse_low", "rmse_high", "mae", "mae_low", "mae_high")
 _EXPONENTS = (0.0, 0.5, 1.0)
 """Growths of the penalty that a search tries."""
 _SPELLED = {"ndcg": "nDCG", "map": "MAP", "hit_rate": "hit rate", "rmse": "RMSE", "mae": "MAE"}
+_SPELLED |= {f"{name}_{end}": end for name in ("rmse", "mae") for end in ("low", "high")}
 
 
 class Feedback(StrEnum):
@@ -272,7 +274,7 @@ def _test_sizes(tests: list[Any]) -> dict[str, int]:
 def render_evaluation(summary: Mapping[str, Any]) -> RenderableType:
     """The tables that a person reads."""
     ranking = _table(f"lists of {summary['k']}", summary["ranking"], _RANKING)
-    errors = _table("ratings", summary["errors"], ("rmse", "mae"))
+    errors = _table("ratings", summary["errors"], _ERRORS)
     tables = [errors, ranking] if summary["errors"] else [ranking]
     capped = ", ".join(f"{user} ({n:,} rows)" for user, n in summary["capped_users"].items())
     notes = [Text(f"only the newest rows of: {capped}", style="yellow")] if capped else []
@@ -285,5 +287,7 @@ def _table(title: str, found: Mapping[str, Any], names: tuple[str, ...]) -> Tabl
     for name in names:
         table.add_column(_SPELLED.get(name, name), justify="right")
     for recommender, values in found.items():
-        table.add_row(recommender, *(f"{values[name]:.4f}" for name in names))
+        table.add_row(
+            recommender, *(f"{values[name]:.4f}" if name in values else "" for name in names)
+        )
     return table

@@ -88,7 +88,7 @@ def _import(settings: Settings, files: "list[SourceFile]", stages: Stages) -> di
 
     with jobs.open_spark(settings, stages) as spark:
         imported = [importing.import_file(spark, settings, file, stages) for file in files]
-        progress = ingesting.read_progress(spark, jobs.tables_of(settings))
+        progress = ingesting.read_progress(jobs.tables_of(settings))
     with progress_writer(settings) as tell_dashboard:
         tell_dashboard(progress)
     return {

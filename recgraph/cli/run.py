@@ -110,11 +110,11 @@ class _Runner:
 
     def _count(self) -> int:
         """Rows of the event table, counted now and then."""
-        from recgraph.jobs import ingesting
+        from recgraph import tables
 
         if time.monotonic() >= self._count_at_s:
             self._count_at_s = time.monotonic() + _COUNT_EVERY_S
-            self._n_rows = ingesting.count_rows(self._spark, self._settings)
+            self._n_rows = tables.count_rows(self._settings.events_dir)
         return self._n_rows
 
     def _report(self, supervisor: Supervisor) -> None:

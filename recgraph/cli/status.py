@@ -24,12 +24,16 @@ def status(as_json: AsJson = False) -> None:
     Nothing is started, and Spark is not needed. What does not answer is said in its line; the rest
     is shown. Exit code 1: Kafka or MongoDB does not answer, ingest has a problem, or it was killed.
     """
+    from recgraph.cli.serve import find_running
+    from recgraph.cli.stream import find_stream
     from recgraph.services.surroundings import look_around
 
     settings = load_settings()
     last = read_status(settings.status_path)
     around = look_around(settings, last.intake if last else None)
     summary = _summary(last, around, read_statuses(settings.live_status_dir))
+    for name, running in ("serve", find_running(settings)), ("stream", find_stream(settings)):
+        summary[name] = None if running is None else running.url
     report(summary, as_json=as_json, render=_render)
     if summary["problems"]:
         raise typer.Exit(1)
@@ -90,6 +94,8 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "training", _training(last["training"], is_alive=summary["training_running"])
     yield "generation", problems.get("mongodb") or _generation(summary["generation"])
     yield "live", problems.get("live") or _live(summary["live"])
+    yield "dashboard", _server(summary["serve"], "serve")
+    yield "stream", _server(summary["stream"], "stream")
 
 
 def _running(summary: Mapping[str, Any]) -> str:
@@ -151,6 +157,10 @@ def _live(folding: Sequence[Mapping[str, Any]]) -> str:
     last = f", the last one {max(delays):.2f} s after the sale" if delays else ""
     runs = "runs" if len(folding) == 1 else f"runs {len(folding)} times"
     return f"recgraph live {runs}; {n_lists:,} lists made{last}"
+
+
+def _server(url: str | None, command: str) -> str:
+    return f"recgraph {command} runs at {url}" if url else f"does not run: recgraph {command}"
 
 
 def _ago(moment: datetime | None) -> str:

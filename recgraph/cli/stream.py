@@ -149,11 +149,15 @@ def _kept_running(settings: Settings, listener: socket.socket) -> Iterator[None]
 
 def _run(settings: Settings, listener: socket.socket, parent: int | None = None) -> None:
     """Answer on a socket until a signal comes, or the parent is another process."""
+    from prometheus_client import CollectorRegistry
+
+    from dashboards.stream.metrics import StreamCollector
     from dashboards.stream.running import run_stream
     from recgraph.services.connection import open_connection
     from recgraph.services.embedded import ensure_mongo
+    from recgraph.services.metrics import answering
 
-    uri = ensure_mongo(settings, notify=err.print)
+    uri, registry = ensure_mongo(settings, notify=err.print), CollectorRegistry()
     # Of a broker that is away the feed says one line; the client would say several a second.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
@@ -162,12 +166,20 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None = None)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         orphaned = asyncio.create_task(_until_orphaned(parent, stop))
-        await run_stream(_parts(settings, connection), listener, stop)
+        parts = _parts(settings, connection)
+        await run_stream(
+            parts, listener, stop, lambda each: registry.register(StreamCollector(each))
+        )
         orphaned.cancel()
 
-    with open_connection(
-        uri, settings.mongo_database, longest_s=_ANSWER_S, is_up=False
-    ) as connection:
+    with (
+        open_connection(
+            uri, settings.mongo_database, longest_s=_ANSWER_S, is_up=False
+        ) as connection,
+        answering(registry, settings.stream_metrics_port, "STREAM_METRICS_PORT") as metrics,
+    ):
+        if metrics is not None:
+            log.info("Prometheus is answered", url=metrics)
         asyncio.run(run())
 
 

@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recgraph.cli.base import AsJson, app, err, report
-from recgraph.config import load_settings
-from recgraph.generations import RankingMetrics
+from recgraph.config import TrainOn, load_settings
 from recgraph.stages import Stages
 from recgraph.tuned import with_tuned
 
@@ -22,6 +21,10 @@ def train(
     against: Annotated[
         str | None,
         typer.Option(help="Generation to keep up with; unset, the newest complete one."),
+    ] = None,
+    on: Annotated[
+        TrainOn | None,
+        typer.Option(help="Sale events or reviews; unset, the setting RECGRAPH_TRAIN_ON."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,12 +38,18 @@ def train(
     A model that does worse than the popular lists, or than the settings of the generation before,
     makes a rejected generation: it is kept to be looked at, and not published. RECGRAPH_GATE_MARGIN
     says how much worse it may be.
+
+    On reviews the feedback is explicit unless a setting says otherwise: the last rating that a user
+    gave a product is what is to be predicted.
+
+      recgraph train --on reviews
     """
     from recgraph import jobs
     from recgraph.jobs import training
+    from recgraph.jobs.source import require_source
 
-    settings, note = with_tuned(load_settings())
-    training.require_events(settings)
+    settings, note = with_tuned(load_settings(train_on=on))
+    require_source(settings)
     stages = Stages(err.print)
     if note:
         err.print(note, highlight=False)
@@ -87,7 +96,7 @@ def _ranking(summary: Mapping[str, Any]) -> RenderableType:
         style = "bold" if row.recommender == metrics.model else None
         numbers = (
             f"{row.ndcg:.4f}",
-            _interval(row),
+            _between(row.ndcg_low, row.ndcg_high),
             f"{row.recall:.4f}",
             f"{row.coverage:.2%}",
             f"{row.n_users:,}",
@@ -96,11 +105,9 @@ def _ranking(summary: Mapping[str, Any]) -> RenderableType:
     return table
 
 
-def _interval(row: RankingMetrics) -> str:
-    """The interval of nDCG; an older manifest has none."""
-    if row.ndcg_low is None or row.ndcg_high is None:
-        return ""
-    return f"{row.ndcg_low:.4f} to {row.ndcg_high:.4f}"
+def _between(low: float | None, high: float | None) -> str:
+    """An interval; an older manifest has none."""
+    return "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
 
 
 def _errors(summary: Mapping[str, Any]) -> RenderableType:
@@ -108,9 +115,13 @@ def _errors(summary: Mapping[str, Any]) -> RenderableType:
         "implicit": "errors against 1 (bought) and 0 (as many not bought)",
         "explicit": "errors on the ratings held back",
     }[summary["feedback"]]
-    table = Table("predictor", "RMSE", "MAE", "pairs", title=title, title_justify="left")
+    names = ("predictor", "RMSE", "95 % interval", "MAE", "95 % interval", "pairs")
+    table = Table(*names, title=title, title_justify="left")
     for row in summary["metrics"].errors:
-        table.add_row(row.predictor, f"{row.rmse:.4f}", f"{row.mae:.4f}", f"{row.n_pairs:,}")
+        squared = _between(row.rmse_low, row.rmse_high)
+        absolute = _between(row.mae_low, row.mae_high)
+        numbers = (f"{row.rmse:.4f}", squared, f"{row.mae:.4f}", absolute, f"{row.n_pairs:,}")
+        table.add_row(row.predictor, *numbers)
     return table
 
 

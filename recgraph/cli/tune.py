@@ -67,9 +67,10 @@ def _read(settings: Settings) -> Tuned:
 
 def _search(settings: Settings, minutes: float, trials: int | None) -> Tuned:
     from recgraph import jobs
-    from recgraph.jobs import training, tuning
+    from recgraph.jobs import tuning
+    from recgraph.jobs.source import require_source
 
-    training.require_events(settings)
+    require_source(settings)
     stages = Stages(err.print)
     with jobs.open_spark(settings, stages) as spark:
         gathered = tuning.gather_events(spark, settings, stages)

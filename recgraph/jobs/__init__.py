@@ -12,9 +12,9 @@ from pyspark.sql import SparkSession
 
 from recgraph import jars
 from recgraph.config import Settings
-from recgraph.spark.events import Tables
 from recgraph.spark.session import open_session
 from recgraph.stages import Stages
+from recgraph.tables import Tables
 
 
 def tables_of(settings: Settings) -> Tables:

@@ -15,13 +15,14 @@ from recgraph.config import Settings
 from recgraph.errors import NoInteractionsError
 from recgraph.gate import Rules
 from recgraph.generations import ErrorMetrics, Manifest, Metrics, RankingMetrics, Verdict
+from recgraph.jobs.features import with_reviews
 from recgraph.ports import Product
 from recgraph.spark import blend
 from recgraph.spark.catalogue import catalogued
 from recgraph.spark.evaluate import evaluate
+from recgraph.spark.held_out import held_out_period
 from recgraph.spark.interactions import interactions_from_events, training_interactions
 from recgraph.spark.model import index_interactions
-from recgraph.split import cut_time
 from recgraph.stages import Stages
 from recgraph.weighing import weighing_from_settings
 
@@ -127,28 +128,24 @@ def _judged(compared: _Compared, settings: Settings, current: Manifest | None) -
 
 def _split(found: DataFrame, products: Mapping[str, Product], settings: Settings) -> _Split | None:
     """The events parted at the cut, or None when all share one moment."""
-    span = found.agg(
-        F.min(C.OCCURRED_AT).alias("first"), F.max(C.OCCURRED_AT).alias("last")
-    ).first()
-    assert span is not None  # an aggregate without groups has one row
-    if span["last"] is None:
+    period = held_out_period(found, settings)
+    if period is None:
         return None
-    cut_at = cut_time(span["first"], span["last"], test_days=settings.test_days)
-    if cut_at is None:
-        return None
-    is_test = F.col(C.OCCURRED_AT) >= F.lit(cut_at)
+    is_test = F.col(C.OCCURRED_AT) >= F.lit(period.start)
     return _Split(
         before=found.where(~is_test),
         test=interactions_from_events(found.where(is_test), weighing_from_settings(settings)),
-        cut_at=cut_at.replace(tzinfo=UTC),
-        test_days=(span["last"] - cut_at).total_seconds() / 86_400,
+        cut_at=period.start.replace(tzinfo=UTC),
+        test_days=(period.last - period.start).total_seconds() / 86_400,
         products=products,
     )
 
 
 def _fit(split: _Split, settings: Settings) -> _Model:
     indexed = index_interactions(training_interactions(split.before, settings))
-    return _Model(blend.fit(catalogued(indexed, split.products, settings), settings), settings)
+    indexed = catalogued(indexed, split.products, settings)
+    indexed = with_reviews(indexed, settings, before=split.cut_at)
+    return _Model(blend.fit(indexed, settings), settings)
 
 
 def _measure(split: _Split, model: _Model) -> Metrics:
@@ -174,6 +171,9 @@ def _compare(
     if current.feedback != settings.feedback:
         note = f"{current.id} is of {current.feedback} feedback: not compared with it"
         return _Compared(measured, note=note)
+    trained_on = current.settings.get("train_on", "sales")
+    if trained_on != settings.train_on:
+        return _Compared(measured, note=f"{current.id} is of {trained_on}: not compared with it")
     earlier = gate.settings_before(current.settings, settings)
     if earlier == settings:
         return _Compared(measured, note=f"the settings of {current.id} are the same")

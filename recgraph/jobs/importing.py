@@ -3,8 +3,6 @@
 A file is taken in whole or not at all: its events appear in the table with one commit.
 """
 
-import secrets
-
 import msgspec
 from pyspark.sql import DataFrame, SparkSession
 
@@ -14,10 +12,10 @@ from recgraph.errors import InputError
 from recgraph.sources import SourceFile
 from recgraph.spark import events as spark_events
 from recgraph.spark import importing as spark_importing
-from recgraph.spark.events import Tables
 from recgraph.spark.importing import RejectedFor
 from recgraph.spark.scratch import materialize
 from recgraph.stages import Stages
+from recgraph.tables import Tables, add_files, create_tables
 
 
 class Imported(msgspec.Struct, frozen=True):
@@ -46,7 +44,7 @@ def import_file(
         The file was changed meanwhile; nothing of it was taken in.
     """
     tables = jobs.tables_of(settings)
-    spark_events.create_tables(spark, tables)
+    create_tables(tables)
     rules = events.rules_from_settings(settings)
     with stages("read", f"reading {file.n_rows:,} rows of {file.path}"):
         parsed = materialize(spark_importing.parse_file(spark, file, rules))
@@ -54,13 +52,15 @@ def import_file(
     _check_unchanged(file, n_rows)
     with stages("compare", "leaving out what the event table has already"):
         new = materialize(_rows_to_write(spark, parsed, file, tables))
-    # The rows are on disk, so this is a plain append, which nothing else can conflict with.
+    # Rejected rows go first: the events appear last, and with them the file is in.
     with stages("write", "writing the new events"):
-        written = spark_events.write_batch(new, 0, tables=tables, app_id=secrets.token_hex(8))
+        written = spark_events.write_parsed(new, tables)
+        add_files(tables.rejected, written.rejected)
+        add_files(tables.events, written.events)
     n_rejected = sum(each.rows for each in reasons)
-    n_duplicates = n_rows - n_rejected - written.accepted
+    n_duplicates = n_rows - n_rejected - written.n_events
     n_conflicts = _count_conflicts(spark, parsed, file, tables) if n_duplicates else 0
-    counts = (n_rows, written.accepted, n_rejected, n_duplicates, n_conflicts)
+    counts = (n_rows, written.n_events, n_rejected, n_duplicates, n_conflicts)
     return Imported(str(file.path), *counts, reasons)
 
 

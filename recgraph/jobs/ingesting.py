@@ -9,30 +9,42 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import orjson
 import structlog
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from recgraph import events
 from recgraph.checkpoint import require_readable
-from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.errors import ServiceError
 from recgraph.jobs import tables_of
 from recgraph.ports import Progress
 from recgraph.spark import events as spark_events
-from recgraph.spark.events import BatchCounts, Tables
+from recgraph.spark.events import BatchCounts
 from recgraph.spark.rejected import RejectedTopic, send_rejected
+from recgraph.tables import (
+    BatchName,
+    Tables,
+    add_files,
+    compact,
+    count_rejected,
+    count_rows,
+    create_tables,
+    has_batch,
+    last_occurred_at,
+)
+from recgraph.writing import Written
 
 log = structlog.get_logger()
 
 OnProgress = Callable[[BatchCounts, Progress], None]
 OnPoll = Callable[[Progress, dict[str, int]], None]
+Send = Callable[[DataFrame], None]
 
 _APP_ID = "recgraph-app-id"
 _EARLIEST = -2
@@ -110,27 +122,29 @@ def ingest(
         The stream broke; what was read stays, and the next start goes on from there.
     """
     tables = tables_of(settings)
-    spark_events.create_tables(spark, tables)
+    create_tables(tables)
     checkpoint = settings.data_dir / "checkpoints" / settings.topic / topic_id
     rules = events.rules_from_settings(settings)
-    progress = read_progress(spark, tables)
+    progress = read_progress(tables)
     count_at_s = 0.0
+    send = _sender(rejected_topic, bootstrap, settings.topic)
 
     def handle(messages: DataFrame, batch_id: int) -> None:
-        parsed = spark_events.parse_messages(messages, rules, topic_id)
-        with spark_events.computed_once(parsed) as rows:
-            batch = spark_events.write_batch(rows, batch_id, tables=tables, app_id=app_id)
-            if batch.rejected and rejected_topic is not None:
-                send_rejected(
-                    rows, rejected_topic, bootstrap=bootstrap, source_topic=settings.topic
-                )
+        started = time.monotonic()
+        name = BatchName(app_id, batch_id)
+        written = Written()
+        if not has_batch(tables.events, name):
+            written = spark_events.write_messages(messages, rules, topic_id, tables)
+            _add_batch(spark, tables, written, name, send)
+        batch = BatchCounts.of(batch_id, written, time.monotonic() - started)
         if batch_id % settings.compact_every_batches == settings.compact_every_batches - 1:
-            spark_events.compact(spark, tables)
+            for path in tables:
+                compact(path)
         nonlocal progress, count_at_s
         if time.monotonic() < count_at_s:
             counts = progress.accepted + batch.accepted, progress.rejected + batch.n_rejected
         else:
-            counts = _count_tables(spark, tables)
+            counts = _count_tables(tables)
             count_at_s = time.monotonic() + _COUNT_EVERY_S
         progress = _advance(progress, batch, *counts)
         on_progress(batch, progress)
@@ -149,6 +163,27 @@ def ingest(
                 _stop_after_batch(query)
         on_poll(progress, _next_offsets(query))
     return progress
+
+
+def _add_batch(
+    spark: SparkSession, tables: Tables, written: Written, name: BatchName, send: Send
+) -> None:
+    """Make what was written part of the tables, each once however often the batch is run.
+
+    Rejected messages go first: a batch counts as seen when its events are in, so a crash before
+    that can repeat rejected messages (`read_rejected` drops those) but lose none.
+    """
+    if written.rejected:
+        add_files(tables.rejected, written.rejected, name)
+        send(spark_events.read_rejected_files(spark, tables, written.rejected))
+    add_files(tables.events, written.events, name)
+
+
+def _sender(target: RejectedTopic | None, bootstrap: str, source_topic: str) -> Send:
+    """What sends rejected messages to their topic, if there is one."""
+    if target is None:
+        return lambda rejected: None
+    return partial(send_rejected, target=target, bootstrap=bootstrap, source_topic=source_topic)
 
 
 def _next_offsets(query: StreamingQuery) -> dict[str, int]:
@@ -234,8 +269,10 @@ def _starting_offsets(
     """
     _say_if_made_anew(checkpoint)
     topic, topic_id = checkpoint.parent.name, checkpoint.name
+    if _is_begun(checkpoint):
+        return "earliest"
     seen = spark_events.seen_offsets(spark_events.read_events(spark, tables)).get(topic_id)
-    if seen is None or _is_begun(checkpoint):
+    if seen is None:
         return "earliest"
     log.warning("checkpoint is gone; going on from the offsets in the event table", offsets=seen)
     return orjson.dumps({topic: dict.fromkeys(partitions, _EARLIEST) | seen}).decode()
@@ -261,27 +298,15 @@ def _app_id(checkpoint: Path) -> str:
     return path.read_text()
 
 
-def count_rows(spark: SparkSession, settings: Settings) -> int:
-    """How many rows the event table has; its metadata knows."""
-    return spark_events.read_events(spark, tables_of(settings)).count()
-
-
-def read_progress(spark: SparkSession, tables: Tables) -> Progress:
+def read_progress(tables: Tables) -> Progress:
     """How far ingest has come; copies of an event count as often as they are there."""
-    accepted = spark_events.read_events(spark, tables)
-    last = accepted.agg(F.max(C.OCCURRED_AT).alias("last")).first()
-    assert last is not None  # an aggregate without groups has one row
-    return Progress(
-        *_count_tables(spark, tables),
-        last_occurred_at=last["last"].replace(tzinfo=UTC) if last["last"] else None,
-        updated_at=datetime.now(UTC),
-    )
+    last = last_occurred_at(tables.events)
+    return Progress(*_count_tables(tables), last, updated_at=datetime.now(UTC))
 
 
-def _count_tables(spark: SparkSession, tables: Tables) -> tuple[int, int]:
+def _count_tables(tables: Tables) -> tuple[int, int]:
     """How many events and rejected messages the tables have."""
-    n_accepted = spark_events.read_events(spark, tables).count()
-    return n_accepted, spark_events.read_rejected(spark, tables).count()
+    return count_rows(tables.events), sum(count_rejected(tables.rejected).values())
 
 
 def _advance(progress: Progress, batch: BatchCounts, n_accepted: int, n_rejected: int) -> Progress:

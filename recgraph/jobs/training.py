@@ -13,51 +13,30 @@ from scipy import sparse
 from recgraph import fallback, generations, transforms
 from recgraph.catalogue import read_catalogue
 from recgraph.config import Settings
-from recgraph.errors import NoInteractionsError
 from recgraph.generations import Counts, Manifest
-from recgraph.jobs import gating, tables_of
+from recgraph.jobs import gating
+from recgraph.jobs.features import with_reviews
+from recgraph.jobs.source import read_source, require_source
 from recgraph.ports import Product
 from recgraph.recommend import Shelf
 from recgraph.spark import blend, recommend
-from recgraph.spark import events as spark_events
 from recgraph.spark import graph as spark_graph
 from recgraph.spark.catalogue import catalogued
 from recgraph.spark.histories import write_histories
-from recgraph.spark.interactions import (
-    EventCounts,
-    count_events,
-    distinct_events,
-    training_interactions,
-)
+from recgraph.spark.interactions import EventCounts, training_interactions
 from recgraph.spark.model import fit_als, index_interactions
-from recgraph.spark.scratch import materialize
-from recgraph.spark.users import cap_users
 from recgraph.stages import Stages
 from recgraph.weighing import weighing_from_settings
 
 _TRAINING_SETTINGS = (
-    "engine", "kind_weights", "half_life_days", "n_factors", "n_iterations", "regularization",
-    "local_regularization", "local_exponent", "alpha", "transform", "rating_cap", "max_user_events",
-    "bias_damping",
-    "als_weight", "walk_weight", "walk_neighbours", "walk_exponent", "walk_half_life_days",
-    "repeat_weight", "repeat_half_life_days", "seed", "min_user_items", "min_item_users",
-    "content_weight", "cold_weight", "max_cold_items", "content_neighbours",
-    "test_days", "k", "exclude_seen", "max_per_category", "popularity_discount",
+    "train_on", "engine", "kind_weights", "half_life_days", "n_factors", "n_iterations",
+    "regularization", "local_regularization", "local_exponent", "alpha", "transform", "rating_cap",
+    "max_user_events", "bias_damping", "als_weight", "walk_weight", "walk_neighbours",
+    "walk_exponent", "walk_half_life_days", "repeat_weight", "repeat_half_life_days", "seed",
+    "min_user_items", "min_item_users", "content_weight", "cold_weight", "max_cold_items",
+    "content_neighbours", "test_days", "test_share", "rating_prior", "k", "exclude_seen",
+    "max_per_category", "popularity_discount",
 )  # fmt: skip
-
-
-class Source(NamedTuple):
-    """The events that a training is made from."""
-
-    events: DataFrame
-    """Each event identity once."""
-    counts: EventCounts
-    version: int
-    """Version of the event table."""
-    seen: dict[str, dict[str, int]]
-    """Topic id -> partition -> next offset."""
-    capped: dict[str, int]
-    """Users with more events than ``max_user_events``, and how many they have."""
 
 
 class Trained(NamedTuple):
@@ -68,26 +47,10 @@ class Trained(NamedTuple):
     shelf: Shelf
 
 
-def require_events(settings: Settings) -> None:
-    """Return where there is an event table; asked before Spark is started for nothing.
-
-    Raises
-    ------
-    NoInteractionsError
-        There is none.
-    """
-    if not (settings.events_dir / "_delta_log").exists():
-        message = (
-            f"there are no events in {settings.events_dir}. Send some and take them in: "
-            "`recgraph import FILE`, or `recgraph replay FILE` and then `recgraph ingest --once`."
-        )
-        raise NoInteractionsError(message)
-
-
 def train(
     spark: SparkSession, settings: Settings, stages: Stages, *, current: str | None = None
 ) -> Manifest:
-    """One generation on disk, complete or rejected, from all events in the event table now.
+    """One generation on disk, complete or rejected, from all events or reviews there are now.
 
     Parameters
     ----------
@@ -101,12 +64,12 @@ def train(
     GenerationError
         ``current`` is not on disk.
     """
-    require_events(settings)
+    require_source(settings)
     before = gating.current_manifest(settings, current)
     generation_id = generations.new_id()
     with structlog.contextvars.bound_contextvars(generation=generation_id):
         with stages("read", "reading events"):
-            source = _read_source(spark, settings)
+            source = read_source(spark, settings)
         products = read_catalogue(settings.catalogue_path)
         judged = gating.judge(source.events, settings, before, stages, products)
         trained = _fit(source.events, products, settings, stages)
@@ -144,24 +107,13 @@ def train(
     return manifest
 
 
-def _read_source(spark: SparkSession, settings: Settings) -> Source:
-    """The event table as it is now; what comes in meanwhile is for the next training."""
-    tables = tables_of(settings)
-    version = spark_events.table_version(spark, tables.events)
-    table = spark_events.read_events(spark, tables, version)
-    found = materialize(distinct_events(table))
-    capped = cap_users(found, settings.max_user_events)
-    seen = spark_events.seen_offsets(table)
-    return Source(capped.events, count_events(found), version, seen, capped.users)
-
-
 def _fit(
     found: DataFrame, products: Mapping[str, Product], settings: Settings, stages: Stages
 ) -> Trained:
     """The model of all events, and its lists."""
     with stages("interactions", "counting who bought what"):
         indexed = index_interactions(training_interactions(found, settings))
-        indexed = catalogued(indexed, products, settings)
+        indexed = with_reviews(catalogued(indexed, products, settings), settings)
     with stages("fit", f"fitting ALS to {indexed.n_interactions:,} interactions"):
         factors = fit_als(indexed, settings)
     with stages("walk", f"walking between {indexed.n_items:,} products"):
@@ -219,6 +171,8 @@ def _write_model(folder: Path, trained: Trained) -> None:
         sparse.save_npz(path, model.side.items.similar, compressed=False)
     if len(model.side.item_sums):
         np.save(folder / generations.ITEM_SUMS, model.side.item_sums)
+    if model.side.items.again is not None:
+        np.save(folder / generations.ITEM_AGAIN, model.side.items.again)
     if model.side.items.discount is not None:
         np.save(folder / generations.ITEM_DISCOUNT, model.side.items.discount)
     item_ids = [product.item_id for product in model.indexed.products]

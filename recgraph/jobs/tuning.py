@@ -17,13 +17,10 @@ from recgraph import explicit, tuned, tuning
 from recgraph.config import Settings
 from recgraph.dataset import Rows
 from recgraph.errors import NoInteractionsError
-from recgraph.jobs import tables_of
+from recgraph.jobs.source import read_source
 from recgraph.recommender import Choice
-from recgraph.spark import events as spark_events
-from recgraph.spark.interactions import distinct_events
 from recgraph.spark.scratch import materialize
 from recgraph.spark.tuning import Parted, gather, gather_ratings, part
-from recgraph.spark.users import cap_users
 from recgraph.stages import Stages
 from recgraph.tuned import Tuned, TunedTrial
 from recgraph.validation import Validation, validation
@@ -62,10 +59,9 @@ def gather_events(spark: SparkSession, settings: Settings, stages: Stages) -> Ga
         There is nothing to learn from, or nothing to foretell.
     """
     with stages("read", "reading events"):
-        table = spark_events.read_events(spark, tables_of(settings))
-        events = materialize(cap_users(distinct_events(table), settings.max_user_events).events)
-        whole = part(events, settings.test_days)
-        inner = None if whole is None else part(whole.before, settings.test_days)
+        events = materialize(read_source(spark, settings).events)
+        whole = part(events, settings)
+        inner = None if whole is None else part(whole.before, settings)
     if whole is None or inner is None:
         message = (
             "the events span too little time: a validation and a test period would leave nothing "

@@ -121,6 +121,16 @@ def describe_topic(bootstrap: str, name: str) -> Topic:
         return _describe(admin, bootstrap, name)
 
 
+@contextmanager
+def open_topic_watch(bootstrap: str, name: str) -> Iterator[Callable[[], str]]:
+    """Give a function that returns the topic's UUID as it is now, and raises as `describe_topic`.
+
+    A call costs two requests on a connection that stays open.
+    """
+    with _open_admin(bootstrap) as admin:
+        yield lambda: _describe(admin, bootstrap, name).id
+
+
 def _describe(admin: KafkaAdminClient, bootstrap: str, name: str) -> Topic:
     names = sorted(each for each in admin.list_topics() if not each.startswith("_"))
     if name not in names:

@@ -33,7 +33,13 @@ from recgraph.events import Rejection, parse_events, place_id, rules_from_settin
 from recgraph.live_status import LiveReporter
 from recgraph.ports import Recommendations
 from recgraph.services.fold_in import FoldIn, Sale
-from recgraph.services.kafka import Extent, ensure_topic, explained, read_extent
+from recgraph.services.kafka import (
+    Extent,
+    ensure_topic,
+    explained,
+    open_topic_watch,
+    read_extent,
+)
 from recgraph.services.lists import Live, freshness_of
 from recgraph.services.mongo import POINTER_CACHE_S, MongoStore
 from recgraph.services.publish import ensure_published
@@ -47,6 +53,8 @@ _MAX_MESSAGES = 500
 _TIMEOUT_MS = 20_000
 _AGAIN_S = 1.0
 """What does not answer is asked again after this."""
+_TOPIC_LOOK_S = 5.0
+"""A broker that is away, and a topic that was made anew, are noticed within so long."""
 _LEFT_OUT_S = 60.0
 """A consumer that has no partition for so long asks for some again."""
 _SESSION_MS = 10_000
@@ -63,6 +71,8 @@ class _Clients(NamedTuple):
 
     consumer: KafkaConsumer
     producer: KafkaProducer
+    topic_id: Callable[[], str]
+    """The UUID of the topic of sales, asked of the broker."""
 
 
 def run(
@@ -122,7 +132,7 @@ def _current(settings: Settings, store: MongoStore, known: Serving | None) -> Se
 def _open_clients(settings: Settings, bootstrap: str, generation: str) -> Iterator[_Clients]:
     """Give a consumer in the group of a generation, and a producer."""
     ensure_topic(bootstrap, settings.live_topic, n_partitions=settings.topic_partitions)
-    with explained(bootstrap):
+    with explained(bootstrap), open_topic_watch(bootstrap, settings.topic) as topic_id:
         consumer = KafkaConsumer(
             bootstrap_servers=bootstrap,
             group_id=f"recgraph-live-{settings.mongo_database}-{generation}",
@@ -137,7 +147,7 @@ def _open_clients(settings: Settings, bootstrap: str, generation: str) -> Iterat
             consumer.subscribe([settings.topic])
             producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all")
             try:
-                yield _Clients(consumer, producer)
+                yield _Clients(consumer, producer, topic_id)
             finally:
                 producer.close(timeout=_AGAIN_S)
         finally:
@@ -165,16 +175,25 @@ class _Follower:
         self._rules = rules_from_settings(settings)
         self._fold_in = FoldIn(store, serving, extent.topic_id)
         self._next: dict[TopicPartition, int] = {}
-        self._looked_at = self._assigned_at = time.monotonic()
+        self._looked_at = self._assigned_at = self._topic_seen_at = time.monotonic()
 
     def follow(self, stop: threading.Event, reporter: LiveReporter, observe: Observe) -> None:
         """Fold sales in until it is to stop, or has to begin anew.
 
-        That is for another generation or life of the store, or after a minute without a partition:
-        where there are more consumers than partitions that is as it should be, and else it helps.
+        That is for another generation or life of the store, for a topic that was made anew, or
+        after a minute without a partition: where there are more consumers than partitions that is
+        as it should be, and else it helps.
+
+        Raises
+        ------
+        ServiceError
+            The broker, or the topic, is away.
         """
         while not stop.is_set() and self._is_current() and not self._is_left_out():
             batch = self._poll()
+            if not self._is_same_topic(batch):
+                log.warning("the topic was made anew", topic=self._settings.topic)
+                return
             if batch:
                 self._take(batch, reporter, observe)
             reached = {str(each.partition): offset for each, offset in self._next.items()}
@@ -187,6 +206,19 @@ class _Follower:
         self._looked_at = time.monotonic()
         is_same_store = self._store.life() == self._life
         return is_same_store and self._store.current().manifest.id == self._manifest.id
+
+    def _is_same_topic(self, batch: Batch) -> bool:
+        """Whether the topic is that of the extent, as of some seconds ago or, if need be, now.
+
+        The client says nothing of a broker that is away, and begins a topic that was made anew
+        without a word: then offsets fall back.
+        """
+        falls_back = any(each[0].offset < self._next[place] for place, each in batch.items())
+        if not falls_back and time.monotonic() - self._topic_seen_at < _TOPIC_LOOK_S:
+            return True
+        is_same = self._clients.topic_id() == self._extent.topic_id
+        self._topic_seen_at = time.monotonic()
+        return is_same
 
     def _is_left_out(self) -> bool:
         """Whether this consumer has had no partition for too long."""

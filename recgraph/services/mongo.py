@@ -11,10 +11,10 @@ A generation is five collections, of which only the lists are changed once they 
                      popular ranks of the items that have it
 ===================  ==========================================================================
 
-Beside them are ``generations`` (the manifests), ``state`` (``current``, the pointer, and
-``progress``) and ``catalogue``. Top lists are ranges of a dense rank, and a search is a range of
-words, because every server answers a range from an index; sorts, prefix expressions and text
-indexes are slow or refused on some.
+Beside them are ``generations`` (the manifests), ``state`` (``current``, the pointer, ``progress``
+and ``exploration``) and ``catalogue``. Top lists are ranges of a dense rank, and a search is a
+range of words, because every server answers a range from an index; sorts, prefix expressions and
+text indexes are slow or refused on some.
 
 Whatever a caller passes is only ever compared as a value: no text becomes an operator.
 """
@@ -34,6 +34,7 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
 from recgraph.errors import NotPublished, StoreError
+from recgraph.exploration import Exploration
 from recgraph.generations import Manifest
 from recgraph.ports import (
     Hit,
@@ -261,6 +262,17 @@ class MongoStore:
         document = self._state.find_one({"_id": "progress"})
         return None if document is None else msgspec.convert(document, Progress)
 
+    @explained
+    def exploration(self) -> Exploration | None:
+        """Return what all reviews together say, or None before anybody looked."""
+        document = self._state.find_one({"_id": "exploration"})
+        if document is None:
+            return None
+        try:
+            return msgspec.json.decode(document["found"], type=Exploration)
+        except msgspec.ValidationError:
+            return None  # of another version of recgraph: to be made again
+
     def _collection(self, kind: str) -> Collection[Document]:
         return self.collection(kind, self.current().manifest.id)
 
@@ -353,6 +365,13 @@ class MongoStore:
         """Replace how far ingest has come."""
         document = msgspec.to_builtins(progress, builtin_types=(datetime,))
         self._state.replace_one({"_id": "progress"}, document, upsert=True)
+
+    @explained
+    def write_exploration(self, found: Exploration) -> None:
+        """Replace what all reviews together say."""
+        text = msgspec.json.encode(found).decode()
+        document = {"_id": "exploration", "found": text}
+        self._state.replace_one({"_id": "exploration"}, document, upsert=True)
 
     @explained
     def write_catalogue(self, products: Iterable[Product]) -> int:

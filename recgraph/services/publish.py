@@ -341,7 +341,7 @@ def _fill(part: _Part) -> Iterator[tuple[int, int]]:
     n_rows = 0
     for batch in part.batches:
         n_rows += len(batch)
-        yield _insert(part.collection, batch), n_rows
+        yield insert_missing(part.collection, batch), n_rows
 
 
 def _recognise(lists: Collection[Document], users: Collection[Document]) -> None:
@@ -351,7 +351,8 @@ def _recognise(lists: Collection[Document], users: Collection[Document]) -> None
             lists.update_one({"_id": newcomer["_id"]}, {"$unset": {NEWCOMER: True}})
 
 
-def _insert(collection: Collection[Document], documents: list[Document]) -> int:
+def insert_missing(collection: Collection[Document], documents: list[Document]) -> int:
+    """Insert the documents whose ``_id`` is not there yet; return how many they were."""
     try:
         return len(collection.insert_many(documents, ordered=False).inserted_ids)
     except BulkWriteError as error:

@@ -45,6 +45,12 @@ def open_serving(folder: Path, settings: Settings | None = None) -> Serving:
             "stay those of the training."
         )
         raise GenerationError(message)
+    if "repeat" in manifest.coefficients and not (folder / generations.ITEM_AGAIN).exists():
+        message = (
+            f"generation {manifest.id} counts repeats as an older version of recgraph did. "
+            "Train again."
+        )
+        raise GenerationError(message)
     histories, items, model = open_histories(folder), read_items(folder), _model(folder)
     return Serving(
         manifest=manifest,
@@ -66,6 +72,7 @@ def _model(folder: Path) -> blend.Items:
         factors=np.load(folder / generations.ITEM_FACTORS, mmap_mode="r"),
         neighbours=_matrix(folder / generations.ITEM_NEIGHBOURS),
         similar=_matrix(folder / generations.ITEM_CONTENT),
+        again=_optional(folder / generations.ITEM_AGAIN, None),
         discount=_optional(folder / generations.ITEM_DISCOUNT, None),
     )
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recgraph import blend
+from recgraph import blend, repeats
 from recgraph.blend import Coefficients
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
@@ -26,7 +26,7 @@ from recgraph.spark.blocks import (
     matrix,
     with_lists,
 )
-from recgraph.spark.content import fit_content, weighed, weight_of
+from recgraph.spark.content import fit_content, neighbours_by_reviews, weighed, weight_of
 from recgraph.spark.model import Factors, Indexed, fit_als
 from recgraph.spark.scratch import materialize
 from recgraph.spark.walk import fit_walk, no_walk
@@ -77,7 +77,8 @@ def blended(indexed: Indexed, factors: Factors, settings: Settings) -> Model:
     else:
         walk = no_walk(indexed, with_steps=content is not None)
     buyers = count_buyers(indexed, settings)
-    items = blend.Items(factors.items, walk.neighbours)
+    again = repeats.again(buyers.before, buyers.kept) if weights.repeat else None
+    items = blend.Items(factors.items, walk.neighbours, again=again)
     rows = walk.rows
     if content is not None:
         items = items._replace(similar=content.similar)
@@ -87,7 +88,7 @@ def blended(indexed: Indexed, factors: Factors, settings: Settings) -> Model:
     users = materialize(with_bought(factors.users, indexed))
     model = Model(indexed, factors, users, bare, rows, buyers)
     if settings.feedback == "explicit":
-        return model
+        return model._replace(neighbours=neighbours_by_reviews(indexed, settings) or rows)
     sample = users_of(_sampled(model, settings.seed), bare)
     coefficients = blend.coefficients_from_weights(weights, sample, items)
     discount = blend.popularity_discount(buyers.ever, settings.popularity_discount)

@@ -16,6 +16,7 @@ from scipy import sparse
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.model import Floats, Matrix, Ragged
+from recgraph.repeats import AGAIN_DAYS
 from recgraph.spark.model import Indexed
 
 _MICROS_A_DAY = 86_400_000_000
@@ -29,23 +30,34 @@ def bought(indexed: Indexed) -> DataFrame:
 
 
 class Buyers(NamedTuple):
-    """How many users bought each item; float32 ``(n_items,)``."""
+    """Who bought each item; float32 ``(n_items,)``."""
 
     ever: Floats
+    """How many users."""
     lately: Floats
     """Those of them whose latest event with it is in the last ``recent_days`` of training."""
+    before: Floats
+    """What `recgraph.repeats.again` takes."""
+    kept: Floats
+    """The other half of it."""
 
 
 def count_buyers(indexed: Indexed, settings: Settings) -> Buyers:
-    """How many users bought each item, ever and lately."""
+    """Who bought each item, ever and lately, and how much of it again."""
     all_bought = bought(indexed)
     newest = indexed.interactions.agg(F.max(C.LAST_AT).alias("newest"))
     age = F.unix_micros("newest") - F.unix_micros(C.LAST_AT)
     is_recent = (age < settings.recent_days * _MICROS_A_DAY).cast("int")
+    kept = F.when(age < AGAIN_DAYS * _MICROS_A_DAY, F.col(C.EARLY_RATING)).otherwise(0.0)
     counted = (
         all_bought.crossJoin(newest)
         .groupBy(C.ITEM_INDEX)
-        .agg(F.count("*").alias("ever"), F.sum(is_recent).alias("lately"))
+        .agg(
+            F.count("*").alias("ever"),
+            F.sum(is_recent).alias("lately"),
+            F.sum(C.EARLY_RATING).alias("before"),
+            F.sum(kept).alias("kept"),
+        )
         .toArrow()
     )
     found = Buyers(*(np.zeros(indexed.n_items, np.float32) for _ in Buyers._fields))

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 from recgraph import content
 from recgraph.config import Settings
 from recgraph.model import Matrix
+from recgraph.ports import Product
 from recgraph.spark.model import Indexed
 from recgraph.spark.walk import item_neighbours, neighbour_matrix
 
@@ -31,11 +32,30 @@ def fit_content(indexed: Indexed, settings: Settings) -> Content | None:
     if settings.feedback == "explicit" or not weight_of(indexed, settings):
         return None
     is_cold = np.arange(indexed.n_items) >= indexed.n_items - indexed.n_cold
-    features = content.features(indexed.products)
-    steps = content.item_steps(features, is_cold, only_cold=not settings.content_weight)
+    steps = content.item_steps(_features(indexed), is_cold, only_cold=not settings.content_weight)
     spark = indexed.interactions.sparkSession
     rows = item_neighbours(spark, steps, settings.content_neighbours)
     return Content(content.similar(neighbour_matrix(rows, indexed.n_items), is_cold), is_cold, rows)
+
+
+def neighbours_by_reviews(indexed: Indexed, settings: Settings) -> DataFrame | None:
+    """The items that each item resembles, by what is said of it; None without reviews.
+
+    `recgraph.spark.walk.NEIGHBOURS`. Where ratings are predicted they count in no score: they are
+    the similar products of a page.
+    """
+    if indexed.vectors is None:
+        return None
+    is_cold = np.zeros(indexed.n_items, bool)
+    steps = content.item_steps(_features(indexed), is_cold, only_cold=False)
+    spark = indexed.interactions.sparkSession
+    return item_neighbours(spark, steps, settings.content_neighbours)
+
+
+def _features(indexed: Indexed) -> Matrix:
+    """What the catalogue says of each item, and beside it what the reviews say."""
+    found = content.features(indexed.products or [Product("")] * indexed.n_items)
+    return found if indexed.vectors is None else content.beside(found, indexed.vectors)
 
 
 def weight_of(indexed: Indexed, settings: Settings) -> float:

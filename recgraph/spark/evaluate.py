@@ -29,6 +29,7 @@ from recgraph.spark.blocks import (
     with_lists,
 )
 from recgraph.spark.model import Indexed
+from recgraph.spark.predicted import PREDICTED, error_metrics, errors_of_unknown
 from recgraph.spark.scratch import materialize
 
 _TEST, _TEST_RATINGS = "test_items", "test_ratings"
@@ -37,7 +38,7 @@ _BY = ("task", "recommender")
 _BY_USER = metrics.ByUser._fields
 _EVALUATED = (
     f"task string, recommender string, {', '.join(f'{name} double' for name in _BY_USER)}, "
-    "items array<int>, n_pairs long, squared double, absolute double"
+    "items array<int>, n_pairs long, n_known long, squared double, absolute double"
 )
 _EVALUATED_SCHEMA = pa.schema(
     [
@@ -45,11 +46,12 @@ _EVALUATED_SCHEMA = pa.schema(
         *((name, pa.float64()) for name in _BY_USER),
         ("items", pa.list_(pa.int32())),
         ("n_pairs", pa.int64()),
+        ("n_known", pa.int64()),
         ("squared", pa.float64()),
         ("absolute", pa.float64()),
     ]
 )
-"""The same as Arrow has it: a row a user with its metrics, or a row a predictor with its errors."""
+"""The same as Arrow has it: a row a user and recommender, or a user and predictor."""
 
 
 def evaluate(
@@ -63,16 +65,21 @@ def evaluate(
         The evaluation model, trained on what was before.
     test
         user_id, item_id, rating, is_bought of the test period; only what was bought counts. Users
-        and items that the model does not know are left out: nobody can recommend to or of them.
+        and items that the model does not know are left out of the lists: nobody can recommend to
+        or of them. What they are rated can be predicted all the same.
     """
     train = model.indexed
     known = test.where(C.IS_BOUGHT).join(train.users, C.USER_ID).join(train.items, C.ITEM_ID)
     relevant = lists_by_user(known, {C.ITEM_INDEX: _TEST, C.RATING: _TEST_RATINGS})
     users = with_lists(model.users, relevant, how="inner")
     rules = rules_of(train.products, train.n_items, settings)._replace(hidden=None)
-    items = Items(model.side.items, *model.buyers, rules)
-    rows = materialize(users.mapInArrow(_evaluator(model, items, settings), _EVALUATED))
-    return _ranking_metrics(rows, items, train.n_users, settings), _error_metrics(rows)
+    items = Items(model.side.items, model.buyers.ever, model.buyers.lately, rules)
+    scale = _scale(train)
+    rows = materialize(users.mapInArrow(_evaluator(model, items, scale, settings), _EVALUATED))
+    errors = rows.where("task is null").select(*PREDICTED)
+    if settings.feedback == "explicit":
+        errors = errors.union(errors_of_unknown(model, test, scale))
+    return _ranking_metrics(rows, items, train.n_users, settings), error_metrics(errors)
 
 
 def _scale(train: Indexed) -> evaluation.Scale:
@@ -82,9 +89,8 @@ def _scale(train: Indexed) -> evaluation.Scale:
 
 
 def _evaluator(
-    model: Model, items: Items, settings: Settings
+    model: Model, items: Items, scale: evaluation.Scale, settings: Settings
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    scale = _scale(model.indexed)
     context = model.indexed.interactions.sparkSession.sparkContext
     broadcast = context.broadcast((items, model.side))
     n_rows = rows_per_block(model.indexed.n_items, settings)
@@ -129,13 +135,17 @@ def _ranked_rows(ranked: evaluation.Ranked) -> pa.RecordBatch:
 
 
 def _error_rows(errors: list[evaluation.Errors]) -> pa.RecordBatch:
-    return _evaluated_batch(
-        len(errors),
-        recommender=[each.predictor for each in errors],
-        n_pairs=[len(each.errors) for each in errors],
-        squared=[float(np.square(each.errors).sum()) for each in errors],
-        absolute=[float(np.abs(each.errors).sum()) for each in errors],
-    )
+    """A row a user and predictor."""
+    columns: dict[str, list[Any]] = {name: [] for name in PREDICTED}
+    for each in errors:
+        n_pairs = np.bincount(each.users)
+        asked = n_pairs > 0
+        columns["recommender"] += [each.predictor] * int(asked.sum())
+        for name, of_pairs in (("squared", np.square(each.errors)), ("absolute", abs(each.errors))):
+            columns[name] += np.bincount(each.users, of_pairs)[asked].tolist()
+        columns["n_pairs"] += n_pairs[asked].tolist()
+        columns["n_known"] += n_pairs[asked].tolist()
+    return _evaluated_batch(len(columns["recommender"]), **columns)
 
 
 def _evaluated_batch(n_rows: int, **columns: Any) -> pa.RecordBatch:
@@ -194,19 +204,3 @@ def _places(counted: pd.DataFrame, items: Items) -> Ints:
     counts = np.zeros(len(items.popularity), np.int64)
     counts[counted["value"]] = counted["count"]
     return counts
-
-
-def _error_metrics(rows: DataFrame) -> list[ErrorMetrics]:
-    sums = (
-        rows.where("task is null")
-        .groupBy("recommender")
-        .agg(F.sum("n_pairs").alias("n"), F.sum("squared").alias("s"), F.sum("absolute").alias("a"))
-        .where("n > 0")
-        .orderBy("recommender")
-    )
-    return [
-        ErrorMetrics(
-            row["recommender"], row["n"], float(row["s"] / row["n"]) ** 0.5, row["a"] / row["n"]
-        )
-        for row in sums.collect()
-    ]

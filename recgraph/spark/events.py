@@ -1,70 +1,41 @@
 """The topic -> the Delta tables of events and of rejected messages, each message exactly once.
 
-Logic first, the job last. ``foreachBatch`` may run a batch again after a crash; both writes carry
-the batch's number and the id of the checkpoint, and Delta drops the second copy of such a write.
+The workers that parse messages write them, too: as files, which one commit makes part of a table.
+``foreachBatch`` may run a batch again after a crash; the table knows the batches that it has.
 """
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 from delta.tables import DeltaTable
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
+from recgraph.batches import PARSED, parse_batches
 from recgraph.columns import Columns as C
-from recgraph.events import Rejection, Rules, SaleEvent, parse_events, place_id
+from recgraph.events import Rules
+from recgraph.tables import Tables, WrittenFile
+from recgraph.writing import Written, write_share
 
-EVENT_SCHEMA = pa.schema(
-    [
-        (C.EVENT_ID, pa.string()),
-        (C.USER_ID, pa.string()),
-        (C.PRODUCT_ID, pa.string()),
-        (C.QUANTITY, pa.float64()),
-        (C.RATING, pa.float64()),
-        (C.KIND, pa.string()),
-        (C.OCCURRED_AT, pa.timestamp("us", "UTC")),
-    ]
-)
-PLACE_SCHEMA = pa.schema(
-    [
-        (C.TOPIC_ID, pa.string()),
-        (C.PARTITION, pa.int32()),
-        (C.OFFSET, pa.int64()),
-        (C.INGESTED_AT, pa.timestamp("us", "UTC")),
-    ]
-)
-REJECTION_SCHEMA = pa.schema(
-    [(C.REASON, pa.string()), (C.DETAIL, pa.string()), (C.RAW, pa.binary())]
-)
-_PLACES = (C.PARTITION, C.OFFSET, C.INGESTED_AT)
-_PARSED = pa.schema(
-    [*EVENT_SCHEMA, *(PLACE_SCHEMA.field(name) for name in _PLACES), *REJECTION_SCHEMA]
+_REJECTED_DDL = (
+    "topic_id string, partition int, offset long, ingested_at timestamp, "
+    "reason string, detail string, raw binary"
 )
 _PARSED_DDL = (
     "event_id string, user_id string, product_id string, quantity double, rating double, "
-    "kind string, occurred_at timestamp, partition int, offset long, ingested_at timestamp, "
-    "reason string, detail string, raw binary"
+    f"kind string, occurred_at timestamp, {_REJECTED_DDL}"
 )
-_EVENT_COLUMNS = [*EVENT_SCHEMA.names, *PLACE_SCHEMA.names]
-_REJECTED_COLUMNS = [*PLACE_SCHEMA.names, *REJECTION_SCHEMA.names]
+_MESSAGE = ("value", C.PARTITION, C.OFFSET)
+_WRITTEN = "written"
 
-
-class Tables(NamedTuple):
-    """Where the two Delta tables are."""
-
-    events: Path
-    rejected: Path
+Parse = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
+"""Record batches of any kind -> record batches of `PARSED`."""
 
 
 class BatchCounts(msgspec.Struct, frozen=True):
@@ -83,6 +54,12 @@ class BatchCounts(msgspec.Struct, frozen=True):
         """Messages rejected for whatever reason."""
         return sum(self.rejected.values())
 
+    @classmethod
+    def of(cls, batch_id: int, written: Written, seconds: float) -> Self:
+        """The counts of what was written."""
+        last = written.last_occurred_at
+        return cls(batch_id, written.n_events, written.reasons, last, seconds)
+
 
 def parse_messages(messages: DataFrame, rules: Rules, topic_id: str) -> DataFrame:
     """The messages as events or, where ``reason`` is not null, as rejections.
@@ -94,149 +71,49 @@ def parse_messages(messages: DataFrame, rules: Rules, topic_id: str) -> DataFram
     topic_id
         UUID of their topic, so that a topic made anew repeats no event identity.
     """
-    parse = partial(_parse_batches, rules=rules, topic_id=topic_id)
-    parsed = messages.select("value", C.PARTITION, C.OFFSET).mapInArrow(parse, _PARSED_DDL)
-    # The time is no literal: it would stand in the code that Spark makes of the plan, and each
-    # batch would be compiled, and warm up, anew.
-    return parsed.withColumn(C.TOPIC_ID, F.lit(topic_id))
+    parse = partial(parse_batches, rules=rules, topic_id=topic_id)
+    return messages.select(*_MESSAGE).mapInArrow(parse, _PARSED_DDL)
 
 
-def _parse_batches(
-    batches: Iterable[pa.RecordBatch], *, rules: Rules, topic_id: str
-) -> Iterator[pa.RecordBatch]:
-    """Of each batch its events, and after them what was rejected of it."""
-    for messages in batches:
-        now = datetime.now(UTC)
-        ingested_at = pa.repeat(pa.scalar(now, _PARSED.field(C.INGESTED_AT).type), len(messages))
-        batch = messages.append_column(C.INGESTED_AT, ingested_at)
-        parsed = parse_events(batch.column("value").to_pylist(), rules, now=now)
-        events = [each for each in parsed if isinstance(each, SaleEvent)]
-        if len(events) == len(parsed):  # nothing to part, nothing to copy
-            yield _event_batch(events, batch, topic_id)
-        else:
-            rejections = [each for each in parsed if isinstance(each, Rejection)]
-            is_event = pa.array([isinstance(each, SaleEvent) for each in parsed])
-            yield _event_batch(events, batch.filter(is_event), topic_id)
-            yield _rejection_batch(rejections, batch.filter(pc.invert(is_event)))
+def write_messages(messages: DataFrame, rules: Rules, topic_id: str, tables: Tables) -> Written:
+    """Parse the messages and write them as files, not yet part of the tables; say what they hold.
 
-
-def _event_batch(
-    events: Sequence[SaleEvent], messages: pa.RecordBatch, topic_id: str
-) -> pa.RecordBatch:
-    columns = {name: list(map(attrgetter(name), events)) for name in EVENT_SCHEMA.names}
-    if None in columns[C.EVENT_ID]:
-        columns[C.EVENT_ID] = _ids_with_places(columns[C.EVENT_ID], messages, topic_id)
-    return _parsed_batch(columns, messages)
-
-
-def _ids_with_places(
-    ids: Iterable[str | None], messages: pa.RecordBatch, topic_id: str
-) -> list[str]:
-    """The ids of events; where one has none, its place is its id."""
-    columns = [messages.column(name).to_pylist() for name in (C.PARTITION, C.OFFSET)]
-    rows = zip(ids, *columns, strict=True)
-    return [id_ or place_id(topic_id, partition, offset) for id_, partition, offset in rows]
-
-
-def _rejection_batch(rejections: Sequence[Rejection], messages: pa.RecordBatch) -> pa.RecordBatch:
-    columns = {
-        C.REASON: [each.reason.value for each in rejections],
-        C.DETAIL: [each.detail for each in rejections],
-        C.RAW: messages.column("value"),
-    }
-    return _parsed_batch(columns, messages)
-
-
-def _parsed_batch(
-    columns: Mapping[str, Sequence[Any] | pa.Array], messages: pa.RecordBatch
-) -> pa.RecordBatch:
-    """The columns and the places of the messages; what is not among them is null."""
-    arrays = {name: messages.column(name) for name in _PLACES}
-    for name, values in columns.items():
-        arrays[name] = pa.array(values, _PARSED.field(name).type)
-    every = [arrays.get(f.name, pa.nulls(messages.num_rows, f.type)) for f in _PARSED]
-    return pa.RecordBatch.from_arrays(every, schema=_PARSED)
-
-
-@contextmanager
-def computed_once(frame: DataFrame) -> Iterator[DataFrame]:
-    """The frame, whose rows stay in memory or on disk from the first job on until the block ends.
-
-    `DataFrame.persist` would turn them into columns and back, which costs more than parsing does.
-    Rows of an executor that dies are not computed again: the batch fails, and is run again.
-    """
-    kept = frame.localCheckpoint(eager=False, storageLevel=StorageLevel.MEMORY_AND_DISK)
-    try:
-        yield kept
-    finally:
-        # The only way to give the memory back at once; a frame unpersists only what it cached.
-        kept._jdf.queryExecution().analyzed().rdd().unpersist(False)
-
-
-def write_batch(parsed: DataFrame, batch_id: int, *, tables: Tables, app_id: str) -> BatchCounts:
-    """Write one batch to both tables, each once however often this is called.
-
-    Rejected messages go first: a batch counts as seen when its events are in, so a crash between
-    the two writes can repeat rejected messages (`read_rejected` drops those) but lose none.
+    The workers that parse write the files: no row comes back to Spark.
 
     Parameters
     ----------
-    parsed
-        Frame of `parse_messages`; read three times, so it should be `computed_once`.
-    batch_id
-        Spark's number of the batch: the version of both writes.
-    app_id
-        Id of the checkpoint the numbers belong to.
+    messages, topic_id
+        As for `parse_messages`.
     """
-    accepted = parsed.where(F.col(C.REASON).isNull())
-    rejected = parsed.where(F.col(C.REASON).isNotNull())
-    started = time.monotonic()
-    n_accepted, rejected_by, last = _count_by_reason(parsed)
-    append = partial(_append_once, batch_id=batch_id, app_id=app_id)
-    if rejected_by:
-        append(rejected.select(*_REJECTED_COLUMNS), tables.rejected)
-    append(accepted.select(*_EVENT_COLUMNS), tables.events)
-    seconds = time.monotonic() - started
-    return BatchCounts(batch_id, n_accepted, rejected_by, last, seconds)
+    parse = partial(parse_batches, rules=rules, topic_id=topic_id)
+    return _write_shares(messages.select(*_MESSAGE), parse, tables)
 
 
-def _count_by_reason(parsed: DataFrame) -> tuple[int, dict[str, int], datetime | None]:
-    """The number of events, of rejected messages by reason, and when the last event occurred."""
-    last = F.max(C.OCCURRED_AT).alias("last")
-    rows = parsed.groupBy(C.REASON).agg(F.count("*").alias("n"), last).collect()
-    times = [row["last"].replace(tzinfo=UTC) for row in rows if row["last"]]
-    counts = {row[C.REASON]: row["n"] for row in rows}
-    return counts.pop(None, 0), counts, max(times, default=None)
+def write_parsed(parsed: DataFrame, tables: Tables) -> Written:
+    """Write rows of `parse_messages` as files, not yet part of the tables; say what they hold."""
+    return _write_shares(parsed.select(*PARSED.names), iter, tables)
 
 
-def _append_once(frame: DataFrame, path: Path, *, batch_id: int, app_id: str) -> None:
-    writer = frame.write.format("delta").mode("append")
-    writer.option("txnAppId", app_id).option("txnVersion", str(batch_id)).save(str(path))
+def _write_shares(rows: DataFrame, parse: Parse, tables: Tables) -> Written:
+    here = Tables(*(path.absolute() for path in tables))  # workers may stand in another folder
+    write = partial(_write_share, parse=parse, tables=here)
+    shares = rows.mapInArrow(write, f"{_WRITTEN} binary").collect()
+    return sum((msgspec.json.decode(share[0], type=Written) for share in shares), Written())
 
 
-def create_tables(spark: SparkSession, tables: Tables) -> None:
-    """Make the two Delta tables where they are not there yet."""
-    schemas = {
-        tables.events: [*EVENT_SCHEMA, *PLACE_SCHEMA],
-        tables.rejected: [*PLACE_SCHEMA, *REJECTION_SCHEMA],
-    }
-    for path, fields in schemas.items():
-        frame = spark.createDataFrame(pa.schema(fields).empty_table())
-        table = DeltaTable.createIfNotExists(spark).location(str(path)).addColumns(frame.schema)
-        # No query skips files by the values in them, and counting rows needs no statistics.
-        table.property("delta.dataSkippingNumIndexedCols", "0").execute()
+def _write_share(
+    rows: Iterable[pa.RecordBatch], *, parse: Parse, tables: Tables
+) -> Iterator[pa.RecordBatch]:
+    written = msgspec.json.encode(write_share(parse(rows), tables))
+    yield pa.RecordBatch.from_pydict({_WRITTEN: [written]})
 
 
-def compact(spark: SparkSession, tables: Tables) -> None:
-    """Make the small files of both tables into large ones.
-
-    Readers see the table before or after, never a gap or a double. Files that are no longer
-    part of it go after a week, Delta's own safe retention: a training may still read them.
-    """
-    for path in tables:
-        table = DeltaTable.forPath(spark, str(path))
-        table.optimize().executeCompaction()
-        table.vacuum()
+def read_rejected_files(
+    spark: SparkSession, tables: Tables, files: Iterable[WrittenFile]
+) -> DataFrame:
+    """The rejected messages in files that are not yet part of their table, or are."""
+    paths = [str(tables.rejected / file.name) for file in files]
+    return spark.read.schema(_REJECTED_DDL).parquet(*paths)
 
 
 def read_events(spark: SparkSession, tables: Tables, version: int | None = None) -> DataFrame:

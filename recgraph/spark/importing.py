@@ -18,10 +18,11 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from recgraph import files, sources
+from recgraph.batches import EVENT_SCHEMA
 from recgraph.columns import Columns as C
 from recgraph.events import Rules
 from recgraph.sources import SourceFile
-from recgraph.spark.events import EVENT_SCHEMA, parse_messages
+from recgraph.spark.events import parse_messages
 
 _MAX_SHARES = 8
 """Tasks that read one file at most: each reads all of it to find its share."""

@@ -3,6 +3,7 @@
 Duplicates are removed here, when events are aggregated: a watermark would lose late ones.
 """
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from pyspark.sql import functions as F
 
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
+from recgraph.repeats import AGAIN_DAYS, MISSED
 from recgraph.weighing import (
     BOUGHT_KINDS,
     DIGITS,
@@ -21,7 +23,7 @@ from recgraph.weighing import (
 )
 
 _CONTENT = (C.USER_ID, C.PRODUCT_ID, C.QUANTITY, C.RATING, C.KIND, C.OCCURRED_AT)
-_RATINGS = (C.RATING, C.RECENT_RATING, C.REPEAT_RATING)
+_RATINGS = (C.RATING, C.RECENT_RATING, C.REPEAT_RATING, C.EARLY_RATING)
 
 
 class EventCounts(NamedTuple):
@@ -72,11 +74,12 @@ def count_events(distinct: DataFrame) -> EventCounts:
 
 
 def interactions_from_events(events: DataFrame, weighing: Weighing) -> DataFrame:
-    """One row for each (user, item): three ratings, n_events, is_bought, last_at.
+    """One row for each (user, item): four ratings, n_events, is_bought, last_at.
 
     ``rating`` is what ALS and the walk's first steps get. Beside it stand ``recent_rating``, for
-    the last step of the walk, and ``repeat_rating``, for what is bought again: the same sum with a
-    half-life of its own.
+    the last step of the walk: how lately the user found the item; ``repeat_rating``, for what is
+    bought again: the sum with a half-life of its own, as `recgraph.repeats.strengths` has it; and
+    ``early_rating``, the part of that sum from before the last `recgraph.repeats.AGAIN_DAYS`.
 
     Implicit feedback: the rating is the sum of the weights of the events' kinds, each halved for
     every half-life that it is older than the newest event; a return takes back what a purchase
@@ -100,15 +103,36 @@ def interactions_from_events(events: DataFrame, weighing: Weighing) -> DataFrame
 def _ratings(amount: Column, weighing: Weighing, newest: datetime | None) -> Mapping[str, Column]:
     """Each rating of a pair by its column, before the float: 0 or more, that of ALS above 0."""
 
-    def decayed(half_life_days: float | None, least: float = 0.0) -> Column:
+    def decayed(amount: Column, half_life_days: float | None, least: float = 0.0) -> Column:
         total = F.round(F.sum(amount * _decay(newest, half_life_days)), DIGITS)
         return F.greatest(total, F.lit(least))
 
+    half_life = weighing.repeat_half_life_days
+    early = F.when(_age_in_days(newest) >= AGAIN_DAYS, amount).otherwise(0.0)
+    found = decayed(amount, None)
+    if weighing.walk_half_life_days is not None:
+        found = _share_of_first(amount, newest, weighing.walk_half_life_days)
     return {
-        C.RATING: decayed(weighing.half_life_days, least=10.0**-DIGITS),
-        C.RECENT_RATING: decayed(weighing.walk_half_life_days),
-        C.REPEAT_RATING: decayed(weighing.repeat_half_life_days),
+        C.RATING: decayed(amount, weighing.half_life_days, least=10.0**-DIGITS),
+        C.RECENT_RATING: found,
+        C.REPEAT_RATING: _strength(decayed(amount, half_life), newest, half_life),
+        C.EARLY_RATING: decayed(early, half_life),
     }
+
+
+def _share_of_first(amount: Column, newest: datetime | None, half_life_days: float) -> Column:
+    """The share of its weight that the first purchase still has; 0 where there is none."""
+    is_purchase = F.col(C.KIND).isin(*BOUGHT_KINDS) & (amount > 0)
+    first = F.min(F.when(is_purchase, _decay(newest, half_life_days)))
+    return F.coalesce(F.round(first, DIGITS), F.lit(0.0))
+
+
+def _strength(sums: Column, newest: datetime | None, half_life_days: float | None) -> Column:
+    """The same as `recgraph.repeats.strengths`."""
+    if half_life_days is None:
+        return sums
+    missed = sums * F.min(_age_in_days(newest)) * (math.log(2) / half_life_days)
+    return sums / F.sqrt(F.greatest(missed / MISSED, F.lit(1.0)))
 
 
 def amount_of_event(weighing: Weighing) -> Column:
@@ -144,8 +168,13 @@ def _decay(newest: datetime | None, half_life_days: float | None) -> Column:
     """The share of its weight that an event still has, 1 for the newest."""
     if half_life_days is None:
         return F.lit(1.0)
+    return F.pow(F.lit(0.5), _age_in_days(newest) / half_life_days)
+
+
+def _age_in_days(newest: datetime | None) -> Column:
+    """How much older than the newest an event is."""
     age = F.unix_micros(F.lit(newest).cast("timestamp")) - F.unix_micros(C.OCCURRED_AT)
-    return F.pow(F.lit(0.5), age / (half_life_days * MICROS_A_DAY))
+    return age / MICROS_A_DAY
 
 
 def _by_pair(

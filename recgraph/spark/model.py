@@ -26,16 +26,16 @@ from recgraph.spark.ids import dense_ids
 from recgraph.spark.scratch import materialize
 from recgraph.transforms import Fitted, transformed
 
-_CHECKPOINT_INTERVAL = 10
+CHECKPOINT_INTERVAL = 10
 """Sweeps between checkpoints: without them a fit of 15 or more overflows the stack of the JVM."""
-_NO_CHECKPOINTS = -1
+NO_CHECKPOINTS = -1
 
 
 class Indexed(NamedTuple):
     """Interactions with dense ids; all three frames are materialized."""
 
     interactions: DataFrame
-    """user_index, item_index, the three ratings, n_events, is_bought, last_at; sorted: fits repeat
+    """user_index, item_index, the four ratings, n_events, is_bought, last_at; sorted: fits repeat
     exactly."""
     users: DataFrame
     """user_id, user_index."""
@@ -48,6 +48,8 @@ class Indexed(NamedTuple):
     """The last so many items have no interaction (`recgraph.spark.catalogue`)."""
     products: Sequence[Product] = ()
     """What is known of each item, by index, on the driver; empty when it was not looked up."""
+    vectors: Matrix | None = None
+    """What is said of each item in reviews, by index: `recgraph.spark.features.vectors_of`."""
 
 
 class Factors(NamedTuple):
@@ -141,7 +143,7 @@ def _fit_by_spark(ratings: DataFrame, indexed: Indexed, settings: Settings) -> F
     """MLlib's factors of user_index, item_index, rating."""
     # Ten blocks, the default, cost a small machine twice the time of one block a core.
     n_blocks = ratings.sparkSession.sparkContext.defaultParallelism
-    is_short = settings.n_iterations <= _CHECKPOINT_INTERVAL
+    is_short = settings.n_iterations <= CHECKPOINT_INTERVAL
     als = ALS(
         rank=settings.n_factors,
         maxIter=settings.n_iterations,
@@ -151,7 +153,7 @@ def _fit_by_spark(ratings: DataFrame, indexed: Indexed, settings: Settings) -> F
         seed=settings.seed,
         numUserBlocks=n_blocks,
         numItemBlocks=n_blocks,
-        checkpointInterval=_NO_CHECKPOINTS if is_short else _CHECKPOINT_INTERVAL,
+        checkpointInterval=NO_CHECKPOINTS if is_short else CHECKPOINT_INTERVAL,
         coldStartStrategy="drop",
         userCol=C.USER_INDEX,
         itemCol=C.ITEM_INDEX,

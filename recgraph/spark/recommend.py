@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from recgraph import blend, fallback, lists
 from recgraph.columns import Columns as C
@@ -35,10 +36,21 @@ def shelf_of(model: Model, settings: Settings) -> Shelf:
     products, n_items = model.indexed.products, model.indexed.n_items
     rules = lists.rules_of(products, n_items, settings)
     departments = lists.codes_of([each.department for each in products] or [None] * n_items)
-    popularity = fallback.popularity_of(*model.buyers)
+    popularity = _popularity(model, settings)
     n = _POPULAR_LENGTH * settings.k
     popular = fallback.popular_lists(popularity, departments, n, rules.hidden)
     return Shelf(rules, departments, popular)
+
+
+def _popularity(model: Model, settings: Settings) -> Floats:
+    """How popular each item is: by who bought it or, of explicit feedback, by how it is rated."""
+    if settings.feedback == "implicit":
+        return fallback.popularity_of(model.buyers.ever, model.buyers.lately)
+    rows = model.indexed.interactions.groupBy(C.ITEM_INDEX).agg(F.sum(C.RATING).alias("sum"))
+    summed = rows.toArrow()
+    sums = np.zeros(model.indexed.n_items, np.float64)
+    sums[summed.column(C.ITEM_INDEX).to_numpy()] = summed.column("sum").to_numpy()
+    return fallback.bayesian_average(model.buyers.ever, sums, settings.rating_prior)
 
 
 def recommend_top_k(model: Model, settings: Settings, shelf: Shelf | None = None) -> DataFrame:

@@ -45,14 +45,14 @@ class RejectedTopic(NamedTuple):
 
 
 def send_rejected(
-    parsed: DataFrame, target: RejectedTopic, *, bootstrap: str, source_topic: str
+    rejected: DataFrame, target: RejectedTopic, *, bootstrap: str, source_topic: str
 ) -> None:
-    """Write the rejected ones among a batch's messages to their topic; at least once each.
+    """Write a batch's rejected messages to their topic; at least once each.
 
     Parameters
     ----------
-    parsed
-        Frame of `recgraph.spark.events.parse_messages`.
+    rejected
+        Frame of `recgraph.spark.events.read_rejected_files`.
     source_topic
         Topic that the messages were read from.
     """
@@ -63,11 +63,11 @@ def send_rejected(
         "kafka.max.request.size": str(target.max_message_bytes),
         "kafka.buffer.memory": str(max(_BUFFER_BYTES, target.max_message_bytes)),
     }
-    messages = rejected_messages(parsed, source_topic, target.max_message_bytes)
+    messages = rejected_messages(rejected, source_topic, target.max_message_bytes)
     messages.write.format("kafka").options(**options).save()
 
 
-def rejected_messages(parsed: DataFrame, source_topic: str, max_message_bytes: int) -> DataFrame:
+def rejected_messages(rejected: DataFrame, source_topic: str, max_message_bytes: int) -> DataFrame:
     """The messages to send: key, value and headers, none larger than the broker takes."""
     place = [F.col(name).cast("string") for name in (C.TOPIC_ID, C.PARTITION, C.OFFSET)]
     headers = {
@@ -81,7 +81,7 @@ def rejected_messages(parsed: DataFrame, source_topic: str, max_message_bytes: i
         "original_length": F.coalesce(F.length(C.RAW), F.lit(0)),
     }
     max_value_bytes = max(0, max_message_bytes - _ENVELOPE_BYTES)
-    return parsed.where(F.col(C.REASON).isNotNull()).select(
+    return rejected.select(
         F.concat_ws("/", *place).cast("binary").alias("key"),
         F.substring(C.RAW, 1, max_value_bytes).alias("value"),
         F.array(*[_header(name, value) for name, value in headers.items()]).alias("headers"),

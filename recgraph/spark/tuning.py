@@ -16,6 +16,7 @@ from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.dataset import Rows
 from recgraph.model import Matrix
+from recgraph.spark.held_out import held_out_period
 from recgraph.spark.interactions import (
     amount_of_event,
     interactions_from_events,
@@ -23,7 +24,6 @@ from recgraph.spark.interactions import (
 )
 from recgraph.spark.model import Indexed, index_interactions
 from recgraph.spark.scratch import materialize
-from recgraph.split import cut_time
 from recgraph.weighing import weighing_from_settings
 
 MAX_INTERACTIONS = 5_000_000
@@ -54,19 +54,13 @@ class Gathered(NamedTuple):
     """Share of the users that were sampled."""
 
 
-def part(events: DataFrame, test_days: float) -> Parted | None:
-    """The events parted before their last days; None when all share one moment."""
-    span = events.agg(
-        F.min(C.OCCURRED_AT).alias("first"), F.max(C.OCCURRED_AT).alias("last")
-    ).first()
-    assert span is not None  # an aggregate without groups has one row
-    if span["last"] is None:
+def part(events: DataFrame, settings: Settings) -> Parted | None:
+    """The events parted before their test period; None when all share one moment."""
+    period = held_out_period(events, settings)
+    if period is None:
         return None
-    cut_at = cut_time(span["first"], span["last"], test_days=test_days)
-    if cut_at is None:
-        return None
-    is_after = F.col(C.OCCURRED_AT) >= F.lit(cut_at)
-    return Parted(events.where(~is_after), events.where(is_after), cut_at)
+    is_after = F.col(C.OCCURRED_AT) >= F.lit(period.start)
+    return Parted(events.where(~is_after), events.where(is_after), period.start)
 
 
 def gather(events: Parted, settings: Settings) -> Gathered:

@@ -83,6 +83,32 @@ def test_what_is_not_known_is_503_with_a_time_to_wait(tapped_api: Api, tap: Tap)
     assert tapped_api.post("/feedback", json=feedback).status_code == 503
 
 
+def test_what_is_computed_goes_on_from_the_folder_and_is_marked(tapped_api: Api, tap: Tap) -> None:
+    asks = {
+        "/baskets/recommendations": {"product_ids": ["1033", "1040"]},
+        "/users/u12/what-if": {"purchases": [{"product_id": "1033"}]},
+        "/users/u15/what-if": {"out_of_stock": ["1033"]},
+    }
+    asked_before = [path for path in asks if "u15" not in path]
+    before = {path: tapped_api.post(path, json=asks[path]) for path in asked_before}
+    assert {each.json["is_stale"] for each in before.values()} == {False}
+    tap.close()
+    time.sleep(1.1)
+    away = {path: tapped_api.post(path, json=asked) for path, asked in asks.items()}
+    assert {each.status_code for each in away.values()} == {200}
+    assert {each.json["is_stale"] for each in away.values()} == {True}
+    assert {path: ids(away[path]) for path in before} == {p: ids(a) for p, a in before.items()}
+    why = tapped_api.get("/users/u12/because?product_id=1033")
+    assert (why.status_code, why.json["is_stale"]) == (200, True)
+
+
+def test_nothing_is_computed_before_the_store_was_ever_there(tapped_api: Api, tap: Tap) -> None:
+    tap.close()
+    answer = tapped_api.post("/baskets/recommendations", json={"product_ids": ["1033"]})
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+
+
 def test_last_known_feedback_holds(tap: Tap, tapped_connection: Connection, tmp_path: Path) -> None:
     feedback = MongoFeedback(tapped_connection, tmp_path / "changed")
     feedback.add("hidden", "1033", "u14")

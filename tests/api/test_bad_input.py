@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 
 from dashboards.api.limiting import RateLimit
+from recgraph.config import Settings
 from tests.api.conftest import Api, NewKey
 
 pytestmark = pytest.mark.services
@@ -128,3 +129,11 @@ def test_limit_counts_keys_apart_and_forgets_them() -> None:
     assert [limit.spend("a").remaining for _ in range(3)] == [1, 0, 0]
     assert not limit.spend("b").is_over
     assert limit.spend("a").is_over
+
+
+def test_each_process_lets_its_part_of_the_limit_pass(
+    api_app: Flask, api_settings: Settings
+) -> None:
+    limit = api_app.extensions["recgraph_api"].limit
+    assert limit.per_minute * api_settings.workers <= api_settings.requests_per_minute
+    assert (limit.per_minute + 1) * api_settings.workers > api_settings.requests_per_minute

@@ -56,7 +56,11 @@ def measure(n_purchases: int, scale: int) -> None:
                     F.max("occurred_at").alias("last_at"),
                 )
                 .selectExpr(
-                    "*", "rating as recent_rating", "rating as repeat_rating", "true as is_bought"
+                    "*",
+                    "rating as recent_rating",
+                    "rating as repeat_rating",
+                    "rating as early_rating",
+                    "true as is_bought",
                 )
             )
             indexed = index_interactions(pairs)

@@ -37,7 +37,8 @@ def pairs_of(spark: SparkSession, n_events: int | None) -> DataFrame:
         .groupBy(F.col("household_id").alias("user_id"), F.col("product_id").alias("item_id"))
         .agg(F.count("*").cast("float").alias("rating"), F.count("*").alias("n_events"))
     )
-    ratings = ("rating as recent_rating", "rating as repeat_rating")
+    names = ("recent_rating", "repeat_rating", "early_rating")
+    ratings = [f"rating as {name}" for name in names]
     return pairs.selectExpr("*", *ratings, "true as is_bought", "current_timestamp() as last_at")
 
 

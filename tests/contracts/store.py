@@ -16,6 +16,7 @@ import pytest
 from recgraph.errors import NotPublished
 from recgraph.generations import read_manifest
 from recgraph.ports import Progress, Store
+from tests.explored import EXPLORATION
 from tests.sample import NASTY_ITEMS, NASTY_TITLES, NASTY_USERS
 
 NOT_AN_ID = [
@@ -227,6 +228,12 @@ class StoreContract:
         for progress in (Progress(5, 1, None, now), Progress(2**40, 2, now, now)):
             store.write_progress(progress)
             assert store.progress() == progress
+
+    def test_exploration_is_what_was_written(self, empty_store: Any, store: Any) -> None:
+        assert empty_store.exploration() is None
+        for found in (EXPLORATION, msgspec.structs.replace(EXPLORATION, n_users=1)):
+            store.write_exploration(found)
+            assert store.exploration() == found
 
     def test_empty_store_says_how_to_publish(self, empty_store: Store) -> None:
         reads = [

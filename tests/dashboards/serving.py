@@ -22,6 +22,7 @@ from recgraph.services.door import Door
 from recgraph.services.feedback import MongoFeedback
 from recgraph.services.mongo import MongoStore, open_store
 from recgraph.services.publish import activate, publish
+from tests.explored import EXPLORATION
 from tests.sample import write_sample_generation
 
 HOSTS = ["127.0.0.1", "localhost"]
@@ -66,6 +67,7 @@ def sample_store(uri: str, root: Path) -> Iterator[MongoStore]:
     with fresh_store(uri) as store:
         publish(store, folder, keep=3)
         store.write_progress(Progress(1_469_307, 12, now - timedelta(hours=3), now))
+        store.write_exploration(EXPLORATION)
         yield store
 
 

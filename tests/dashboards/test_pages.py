@@ -10,14 +10,14 @@ import plotly.io
 import pytest
 
 from dashboards.app import PAGES, render
-from dashboards.pages import network, overview
+from dashboards.pages import network, overview, reviews
 from recgraph.config import Settings
 from recgraph.graph import MAX_CENTRES, MAX_EDGES, MAX_VERTICES, vertex_id
 from recgraph.ports import Progress
 from recgraph.services.embedded import ensure_mongo, service_states, stop_all
 from recgraph.services.mongo import MongoStore, open_store
 from tests.dashboards.serving import fresh_store
-from tests.sample import NASTY_ITEMS, NASTY_USERS
+from tests.sample import NASTY_ITEMS, NASTY_TITLES, NASTY_USERS
 
 pytestmark = pytest.mark.services
 
@@ -67,11 +67,25 @@ def test_page_has_a_heading(store: MongoStore, path: str) -> None:
     assert text.count('"type":"H1"') == 1
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", [path for path in PAGES if path != reviews.PATH])
 def test_page_of_an_empty_store_says_what_to_run(empty_store: MongoStore, path: str) -> None:
     text = shown(empty_store, path, id="1", vertex="u:1")
     assert "Nothing is published yet" in text
     assert "recgraph train" in text
+
+
+def test_reviews_nobody_looked_at_say_what_to_run(empty_store: MongoStore) -> None:
+    text = shown(empty_store, "/reviews")
+    assert "No reviews yet" in text
+    assert "recgraph reviews explore" in text
+
+
+def test_reviews_show_both_sentiments_and_an_estimate(store: MongoStore) -> None:
+    text = shown(store, "/reviews")
+    assert "kappa 0.25" in text
+    assert "The turnover is an estimate" in text
+    assert str(NASTY_TITLES[3]) in text
+    assert "unknown" in text  # the turnover of what has no price
 
 
 def test_pages_while_the_store_is_away_say_what_to_run(store_away: MongoStore) -> None:

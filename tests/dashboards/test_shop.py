@@ -173,6 +173,26 @@ def test_purchase_changes_the_list_on_the_page(
         assert page.evaluate("document.querySelectorAll('#main img').length") == 0
 
 
+def test_a_click_counts_when_the_list_is_drawn_anew_under_it(
+    street: Street, browser: Browser
+) -> None:
+    with watched(street, browser) as shop:
+        page = shop.page
+        shop.open("/shop?id=u20")
+        is_live(page)
+        row = page.locator("#shop-shelf li").first
+        name = row.locator(".name a").inner_text()
+        row.get_by_role("button", name="Buy").hover()
+        page.mouse.down()
+        page.evaluate("dash_clientside.set_props('shop-shelf', {children: []})")
+        expect(row).to_have_count(0)
+        page.mouse.up()
+        told = page.locator("#shop-told")
+        expect(told).to_have_text(CHANGED, timeout=PATIENCE_MS)
+        expect(told).to_contain_text(f"{name} is bought")
+        expect(page.locator("#shop-shelf li")).to_have_count(10)
+
+
 def test_household_enters_on_a_narrow_screen(
     street: Street, browser: Browser, scheme: str, tmp_path: Path
 ) -> None:
@@ -220,6 +240,5 @@ def test_what_is_missing_is_said_and_comes_back(street: Street, browser: Browser
             # The sale that waited is folded in, and the page follows without a reload.
             said = page.locator("#live-said")
             expect(said).to_contain_text("the list changed at", timeout=PATIENCE_S * 1000)
-            page.wait_for_timeout(1_000)  # the list is just drawn anew: its old buttons go
             buy(page)
         assert shop.problems == []

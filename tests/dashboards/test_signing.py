@@ -1,8 +1,13 @@
 """Signing in with a link or a password, signing out, and one's own account."""
 
 import gc
+import itertools
 import logging
 import re
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -218,6 +223,44 @@ def test_many_attempts_leave_nothing_in_memory(
     assert first.count(401) < ADDRESS.n_free + 10
     assert further.count(429) > 990
     assert accounts.connection.database["attempts"].estimated_document_count() < 50
+
+
+def test_a_flood_is_told_to_come_again_and_somebody_gets_in_through_it(
+    client: FlaskClient, accounts: MongoAccounts
+) -> None:
+    add_account(accounts)
+    app, token = client.application, csrf_token(client)
+    kept = client.get_cookie(app.config["SESSION_COOKIE_NAME"])
+    assert kept is not None
+
+    def attempt(i: int) -> int:
+        data = {"csrf_token": token, "email": f"user{i}@example.com", "password": "wrong"}
+        stranger = app.test_client(use_cookies=False)  # each thread needs its own
+        sent = {"Cookie": f"{kept.key}={kept.value}"}
+        source = {"REMOTE_ADDR": f"10.0.{i // 256}.{i % 256}"}
+        return stranger.post("/sign-in", data=data, headers=sent, environ_base=source).status_code
+
+    numbers, stop = itertools.count(), threading.Event()
+
+    def flood() -> list[int]:
+        return [attempt(next(numbers)) for _ in iter(lambda: stop.wait(0.02), True)]
+
+    own = app.test_client()
+    with ThreadPoolExecutor(8) as strangers:
+        floods = [strangers.submit(flood) for _ in range(8)]
+        while next(numbers) < 100:
+            time.sleep(0.01)
+        answers = [sign_in(own, ANN).status_code]
+        while answers[-1] == 503 and len(answers) < 500:
+            time.sleep(0.02)
+            answers.append(sign_in(own, ANN).status_code)
+        stop.set()
+        statuses = Counter(status for each in floods for status in each.result())
+    assert answers[-1] == 302
+    assert is_signed_in(own)
+    assert statuses.keys() == {401, 503}
+    n_kept = accounts.connection.database["attempts"].estimated_document_count()
+    assert n_kept <= 2 * (statuses[401] + 1)  # what was not looked at leaves nothing
 
 
 # --- sessions -----------------------------------------------------------------------------------

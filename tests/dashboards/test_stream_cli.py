@@ -3,8 +3,10 @@
 import http.client
 import json
 import signal
+import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -110,3 +112,26 @@ def test_port_that_is_taken_is_one_clear_line(
     assert done.returncode == 1
     assert "recgraph stream --port" in done.stderr
     assert done.stderr.strip().count("\n") == 0
+
+
+def test_stream_is_in_the_status_and_answers_prometheus(
+    environment: dict[str, str], settings: Settings, tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    away = {"RECGRAPH_KAFKA_BOOTSTRAP": "127.0.0.1:9", "RECGRAPH_STREAM_METRICS_PORT": str(port)}
+    variables = environment | away | {"COLUMNS": "200"}
+    with serving(variables, tmp_path / "log") as (process, _):
+        assert answers(settings)
+        running = find_stream(settings)
+        assert running is not None
+        assert f"recgraph stream runs at {running.url}" in run(variables, "status").stdout
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    assert "recgraph_stream_clients 0.0" in text
+    assert "recgraph_stream_dropped_total 0.0" in text
+    assert "recgraph_stream_up 0.0" in text  # there is no broker
+    assert "does not run: recgraph stream" in run(variables, "status").stdout

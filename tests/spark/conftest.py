@@ -58,6 +58,7 @@ def interactions(spark: SparkSession, rows: list[tuple[str, str, float]]) -> Dat
         "*",
         "rating as recent_rating",
         "rating as repeat_rating",
+        "rating as early_rating",
         "1 as n_events",
         "true as is_bought",
         "timestamp '2020-01-01 10:00:00' as last_at",

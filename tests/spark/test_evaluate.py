@@ -93,6 +93,7 @@ def test_evaluate_explicit_is_better_than_the_mean(
             "1.0f as rating",
             "recent_rating",
             "repeat_rating",
+            "early_rating",
             "n_events",
             "is_bought",
             "last_at",

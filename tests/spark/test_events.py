@@ -108,19 +108,10 @@ def test_training_without_any_table_says_what_to_do(
 def test_a_batch_that_is_run_again_is_written_once(spark: SparkSession, stream: Settings) -> None:
     send(stream, [message(number) for number in range(50)] + [(None, b"rubbish")])
     ingest(spark, stream)
-    tables = jobs.tables_of(stream)
-    rules = ingesting.events.rules_from_settings(stream)
-    raw = (
-        spark.read.format("kafka")
-        .option("kafka.bootstrap.servers", stream.kafka_bootstrap)
-        .option("subscribe", stream.topic)
-        .load()
-    )
-    parsed = spark_events.parse_messages(raw, rules, "id")
-    app_id = next(stream.data_dir.glob("checkpoints/*/*/recgraph-app-id")).read_text()
-    for batch_id in (0, 0):
-        spark_events.write_batch(parsed, batch_id, tables=tables, app_id=app_id)
-    progress = ingesting.read_progress(spark, tables)
+    # As a crash before Spark noted its end leaves it: the batch is run again.
+    for commit in list(stream.data_dir.glob("checkpoints/*/*/commits/*0*")):
+        commit.unlink()
+    progress = ingest(spark, stream)
     assert (progress.accepted, progress.rejected) == (50, 1)
 
 
@@ -202,7 +193,7 @@ def start_ingest(stream: Settings) -> subprocess.Popen[bytes]:
 
 
 def wait_for_commits(table: Path, *, more_than: int) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while len(list(table.glob("_delta_log/*.json"))) <= more_than:
         assert time.monotonic() < deadline, "ingest wrote nothing"
         time.sleep(0.05)

@@ -24,6 +24,7 @@ from recgraph.spark import events as spark_events
 from recgraph.spark.importing import parse_file
 from recgraph.spark.interactions import count_events, distinct_events
 from recgraph.stages import Stages
+from recgraph.tables import add_files, create_tables
 
 RETAIL = Path(__file__).parents[3] / "shared" / "data" / "online_retail.csv.gz"
 RETAIL_COLUMNS = ColumnNames(
@@ -98,10 +99,10 @@ def test_an_import_that_was_killed_between_its_writes_is_run_again(
     path.write_text(RETAIL_LIKE)
     file = check_file(path, RETAIL_COLUMNS)
     tables = jobs.tables_of(settings)
-    spark_events.create_tables(spark, tables)
+    create_tables(tables)
     parsed = parse_file(spark, file, rules_from_settings(settings))
     killed = parsed.where("reason is not null")  # rejected rows are written first
-    spark_events.write_batch(killed, 0, tables=tables, app_id="killed")
+    add_files(tables.rejected, spark_events.write_parsed(killed, tables).rejected)
     assert counts(take_in(spark, settings, path, RETAIL_COLUMNS)) == (8, 4, 4, 0)
     assert spark.read.format("delta").load(str(tables.rejected)).count() == 4
     assert len(events_of(spark, settings)) == 4

@@ -3,10 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from recgraph.config import Settings
+from recgraph.repeats import strengths
 from recgraph.spark.interactions import (
     count_events,
     distinct_events,
@@ -114,7 +116,19 @@ def test_each_rating_decays_with_its_own_half_life(spark: SparkSession) -> None:
     )
     rows = interactions_from_events(frame, weighing).where("item_id = 'p'").collect()
     found = [(row["rating"], row["recent_rating"], row["repeat_rating"]) for row in rows]
-    assert found == [(2.0, 0.75, pytest.approx(0.5 + 0.5**0.5))]
+    assert found == [(2.0, 0.25, pytest.approx(0.5 + 0.5**0.5))]
+
+
+def test_silence_weakens_a_repeat_and_what_was_early_is_known(spark: SparkSession) -> None:
+    days = (0, 1, 2, 40)
+    frame = events(spark, *({"day": day} for day in days), {"product": "new", "day": 60})
+    rows = interactions_from_events(frame, IMPLICIT._replace(repeat_half_life_days=20.0))
+    row = rows.where("item_id = 'p'").collect()[0]
+    early, late = sum(0.5 ** ((60 - day) / 20) for day in days[:3]), 0.5
+    expected = strengths(np.array([early + late]), np.array([20.0]), 20.0)[0]
+    assert expected < early + late
+    assert row["repeat_rating"] == pytest.approx(expected, rel=1e-5)
+    assert row["early_rating"] == pytest.approx(early, rel=1e-5)
 
 
 def test_a_fresh_return_leaves_no_rating_below_nothing(spark: SparkSession) -> None:

@@ -83,13 +83,12 @@ def test_what_is_larger_than_the_broker_takes_is_cut_and_says_so(
     rows = [
         ("id", 0, 1, "too_large", " " * 60_000, bytearray(b"x" * 12_000_000)),
         ("id", 0, 2, "empty", "nothing", None),
-        ("id", 0, 3, None, None, None),
     ]
-    parsed = spark.createDataFrame(
+    rejected = spark.createDataFrame(
         rows,
         "topic_id string, partition int, offset long, reason string, detail string, raw binary",
     ).selectExpr("*", "timestamp '2020-01-01 00:00:00' as ingested_at")
-    send_rejected(parsed, target, bootstrap=kafka_bootstrap, source_topic=stream.topic)
+    send_rejected(rejected, target, bootstrap=kafka_bootstrap, source_topic=stream.topic)
     records = {r.key: r for r in read_records(kafka_bootstrap, stream.rejected_topic)}
     assert set(records) == {b"id/0/1", b"id/0/2"}
     large, empty = records[b"id/0/1"], records[b"id/0/2"]
@@ -101,11 +100,11 @@ def test_what_is_larger_than_the_broker_takes_is_cut_and_says_so(
 
 
 def test_a_tiny_limit_leaves_the_headers(spark: SparkSession) -> None:
-    parsed = spark.sql(
+    rejected = spark.sql(
         "select 'id' topic_id, 0 partition, 1L offset, 'not_json' reason, 'd' detail, "
         "binary('abc') raw, current_timestamp() ingested_at"
     )
-    row = rejected_messages(parsed, "sales", 100).first()
+    row = rejected_messages(rejected, "sales", 100).first()
     assert row is not None
     assert bytes(row["value"]) == b""
 

@@ -20,6 +20,7 @@ from recgraph.lists import UNKNOWN
 from recgraph.ports import Product
 from recgraph.spark import events as spark_events
 from recgraph.stages import Stages
+from recgraph.tables import create_tables
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -27,7 +28,7 @@ START = datetime(2020, 1, 1, tzinfo=UTC)
 def write_events(spark: SparkSession, settings: Settings, rows: list[dict[str, Any]]) -> None:
     """An event table with these events; what a row leaves out gets a default."""
     tables = jobs.tables_of(settings)
-    spark_events.create_tables(spark, tables)
+    create_tables(tables)
     full = [
         {
             "event_id": f"e{number}",

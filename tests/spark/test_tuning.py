@@ -79,7 +79,7 @@ def test_gathered_days_add_up_to_the_ratings_of_training(
         {"product": "c", "day": 2, "kind": "view"},
         {"product": "c", "day": 40},
     )
-    parted = part(distinct_events(frame), 10)
+    parted = part(distinct_events(frame), settings.model_copy(update={"test_days": 10.0}))
     assert parted is not None
     found = gather(parted, settings)
     rows = found.train

@@ -1,0 +1,131 @@
+"""Record batches of raw messages -> record batches of events and of rejected messages.
+
+What a worker of Spark does with its messages, and nothing of Spark in it. Each message is judged by
+`recgraph.events.parse_events`; here its answers become columns.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recgraph.columns import Columns as C
+from recgraph.events import Rejection, Rules, SaleEvent, parse_events, place_id
+
+EVENT_SCHEMA = pa.schema(
+    [
+        (C.EVENT_ID, pa.string()),
+        (C.USER_ID, pa.string()),
+        (C.PRODUCT_ID, pa.string()),
+        (C.QUANTITY, pa.float64()),
+        (C.RATING, pa.float64()),
+        (C.KIND, pa.string()),
+        (C.OCCURRED_AT, pa.timestamp("us", "UTC")),
+    ]
+)
+"""What an event says."""
+_PLACE_SCHEMA = pa.schema(
+    [
+        (C.TOPIC_ID, pa.string()),
+        (C.PARTITION, pa.int32()),
+        (C.OFFSET, pa.int64()),
+        (C.INGESTED_AT, pa.timestamp("us", "UTC")),
+    ]
+)
+_REJECTION_SCHEMA = pa.schema(
+    [(C.REASON, pa.string()), (C.DETAIL, pa.string()), (C.RAW, pa.binary())]
+)
+EVENT_TABLE = pa.schema([*EVENT_SCHEMA, *_PLACE_SCHEMA])
+"""Columns of the table of events."""
+REJECTED_TABLE = pa.schema([*_PLACE_SCHEMA, *_REJECTION_SCHEMA])
+"""Columns of the table of rejected messages."""
+PARSED = pa.schema([*EVENT_SCHEMA, *_PLACE_SCHEMA, *_REJECTION_SCHEMA])
+"""Columns of both; where ``reason`` is null, the row is an event."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_batches(
+    batches: Iterable[pa.RecordBatch], *, rules: Rules, topic_id: str
+) -> Iterator[pa.RecordBatch]:
+    """Of each batch its events, and after them what was rejected of it, as `PARSED`.
+
+    Parameters
+    ----------
+    batches
+        value, partition, offset.
+    topic_id
+        UUID of their topic, so that a topic made anew repeats no event identity.
+    """
+    for batch in batches:
+        now = datetime.now(UTC)
+        messages = batch.append_column(C.TOPIC_ID, _repeat(topic_id, C.TOPIC_ID, len(batch)))
+        messages = messages.append_column(C.INGESTED_AT, _repeat(now, C.INGESTED_AT, len(batch)))
+        parsed = parse_events(batch.column("value").to_pylist(), rules, now=now)
+        events = [each for each in parsed if isinstance(each, SaleEvent)]
+        if len(events) == len(parsed):  # nothing to part, nothing to copy
+            yield _event_batch(events, messages)
+        else:
+            rejections = [each for each in parsed if isinstance(each, Rejection)]
+            is_event = pa.array([isinstance(each, SaleEvent) for each in parsed])
+            yield _event_batch(events, messages.filter(is_event))
+            yield _rejection_batch(rejections, messages.filter(pc.invert(is_event)))
+
+
+def part_batch(parsed: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """The events and the rejected messages of a batch, each with the columns of its table."""
+    is_event = parsed.column(C.REASON).is_null()
+    n_events = pc.sum(is_event, min_count=0).as_py()
+    if n_events == len(parsed):  # nothing to part, nothing to copy
+        events, rejected = parsed, parsed.slice(0, 0)
+    else:
+        events, rejected = parsed.filter(is_event), parsed.filter(pc.invert(is_event))
+    return events.select(EVENT_TABLE.names), rejected.select(REJECTED_TABLE.names)
+
+
+def _repeat(value: Any, name: str, times: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, PARSED.field(name).type), times)
+
+
+def _event_batch(events: Sequence[SaleEvent], messages: pa.RecordBatch) -> pa.RecordBatch:
+    columns: dict[str, Any] = {
+        name: list(map(attrgetter(name), events)) for name in EVENT_SCHEMA.names
+    }
+    columns[C.OCCURRED_AT] = _time_column(columns[C.OCCURRED_AT])
+    if None in columns[C.EVENT_ID]:
+        columns[C.EVENT_ID] = _ids_with_places(columns[C.EVENT_ID], messages)
+    return _parsed_batch(columns, messages)
+
+
+def _time_column(times: Iterable[datetime]) -> pa.Array:
+    """UTC times as a column: four times as fast as Arrow, which asks each time for its zone."""
+    since_epoch = pa.array([time - _EPOCH for time in times], pa.duration("us"))
+    return since_epoch.view(PARSED.field(C.OCCURRED_AT).type)
+
+
+def _ids_with_places(ids: Iterable[str | None], messages: pa.RecordBatch) -> list[str]:
+    """The ids of events; where one has none, its place is its id."""
+    place = [messages.column(name).to_pylist() for name in (C.TOPIC_ID, C.PARTITION, C.OFFSET)]
+    return [id_ or place_id(*place) for id_, *place in zip(ids, *place, strict=True)]
+
+
+def _rejection_batch(rejections: Sequence[Rejection], messages: pa.RecordBatch) -> pa.RecordBatch:
+    columns = {
+        C.REASON: [each.reason.value for each in rejections],
+        C.DETAIL: [each.detail for each in rejections],
+        C.RAW: messages.column("value"),
+    }
+    return _parsed_batch(columns, messages)
+
+
+def _parsed_batch(
+    columns: Mapping[str, Sequence[Any] | pa.Array], messages: pa.RecordBatch
+) -> pa.RecordBatch:
+    """The columns and the places of the messages; what is not among them is null."""
+    arrays = {name: messages.column(name) for name in _PLACE_SCHEMA.names}
+    for name, values in columns.items():
+        arrays[name] = pa.array(values, PARSED.field(name).type)
+    every = [arrays.get(f.name, pa.nulls(messages.num_rows, f.type)) for f in PARSED]
+    return pa.RecordBatch.from_arrays(every, schema=PARSED)

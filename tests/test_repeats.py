@@ -1,0 +1,78 @@
+"""Repeats: how strongly purchases speak, and what items add."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from recgraph import recommender
+from recgraph.config import Settings
+from recgraph.dataset import Rows
+from recgraph.recommender import Choice
+from recgraph.repeats import again, strengths, with_again
+from recgraph.weighing import EVENT, MICROS_A_DAY, pairs_of_events, weighing_from_settings
+
+DAY = 86_400
+HALF_LIFE = 100.0
+
+
+def test_silence_counts_from_half_a_missed_purchase_on() -> None:
+    # A sum of 10 lets expect 10 ln 2 / 100 purchases a day: half a one in 7.2 days.
+    sums, silent = np.full(3, 10.0, np.float32), np.array([0.0, 7.2, 4 * 7.213475])
+    assert strengths(sums, silent, HALF_LIFE) == pytest.approx([10.0, 10.0, 5.0], rel=1e-5)
+
+
+def test_without_a_half_life_silence_says_nothing() -> None:
+    sums = np.array([3.0, 1.0], np.float32)
+    assert strengths(sums, np.array([500.0, 0.0]), None).tolist() == [3.0, 1.0]
+
+
+def test_items_add_what_their_buyers_do_more_than_others() -> None:
+    added = again(np.array([100.0, 100.0, 0.0]), np.array([80.0, 20.0, 0.0]))
+    assert added[0] > added[2] > added[1] > 0
+    assert added[2] == pytest.approx(0.4)  # nothing is known of it: it is a mean item
+
+
+@pytest.mark.parametrize("before", [np.zeros(2), np.ones(2)])
+def test_where_nothing_was_bought_again_nothing_is_added(before: np.ndarray) -> None:
+    assert again(before, np.zeros(2)).tolist() == [0.0, 0.0]
+
+
+def test_items_add_to_what_a_user_bought_only() -> None:
+    own = sparse.csr_matrix(np.array([[2.0, 0.0, 1.0], [0.0, 0.0, 0.0]], np.float32))
+    added = np.array([0.5, 0.7, 0.25], np.float32)
+    assert with_again(own, added).toarray().tolist() == [[2.5, 0.0, 1.25], [0.0, 0.0, 0.0]]
+    assert with_again(own, None) is own
+
+
+def test_a_file_and_a_history_give_the_same_strengths() -> None:
+    rng = np.random.default_rng(3)
+    users, items, days = (rng.integers(0, n, 300) for n in (6, 9, 200))
+    rows = Rows(users, items, np.ones(300, np.float32), (1_000 - days) * DAY)
+    choice = Choice(repeat_weight=1.0, repeat_half_life_days=HALF_LIFE)
+    found = recommender.own_purchases(rows, (6, 9), choice)
+
+    events = np.zeros(300, EVENT)
+    events["time"], events["item"] = (1_000 - days) * MICROS_A_DAY, items
+    events["amount"], events["bought"] = 1.0, True
+    weighing = weighing_from_settings(Settings(repeat_half_life_days=HALF_LIFE))
+    newest = np.full(6, (1_000 - days.min()) * MICROS_A_DAY)
+    pairs = pairs_of_events(users, events, newest, weighing, 9)
+    expected = pairs.matrix(pairs.repeats, (6, 9)).toarray()
+    np.testing.assert_allclose(found.toarray(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_last_four_weeks_say_who_came_back() -> None:
+    # Item 0 was bought again by both, item 1 by neither; item 2 is new.
+    users = np.array([0, 1, 0, 1, 0, 1, 0])
+    items = np.array([0, 0, 0, 0, 1, 1, 2])
+    days = np.array([50, 60, 1, 2, 50, 60, 0])
+    rows = Rows(users, items, np.ones(7, np.float32), (1_000 - days) * DAY)
+    added = recommender.fit_again(rows, (2, 3), Choice())
+    assert added is not None
+    assert added[0] > added[2] > added[1]
+
+
+def test_a_file_without_times_has_no_item_that_is_bought_again() -> None:
+    rows = Rows(np.array([0]), np.array([0]), np.ones(1, np.float32), None)
+    assert recommender.fit_again(rows, (1, 1), Choice()) is None
+    assert recommender.own_purchases(rows, (1, 1), Choice()).toarray().tolist() == [[1.0]]
