@@ -28,7 +28,7 @@ def explore(
 
     What is found is kept in the data folder and in MongoDB, and shown on the page Reviews. Titles
     and prices come from the catalogue: `recgraph catalogue load meta_Gift_Cards.json.gz`. The
-    sentiment of a text is that of VADER, for English; about 5,000 texts a second and core.
+    sentiment of a text is that of VADER, for English; about a million letters a second and core.
     """
     from recgraph import jobs
     from recgraph.jobs import exploring
