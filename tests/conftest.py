@@ -28,6 +28,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("recgraph")
 
+# A console that is made with this in sight keeps that width, whatever a test asks for.
+os.environ.pop("COLUMNS", None)
+
 # Jars are downloaded once for all runs: the one setting that a test takes from its caller.
 _CACHE_DIR = load_settings().cache_dir
 

@@ -17,6 +17,7 @@ from pymongo import WriteConcern
 
 from recgraph.errors import StoreUnavailable
 from recgraph.feedback import without
+from recgraph.generations import Manifest
 from recgraph.ports import FeedbackEntry, FeedbackKind, Recommendations
 from recgraph.services.connection import Connection, Document, explained
 from recgraph.services.mongo import MongoStore
@@ -154,9 +155,9 @@ class ConsiderateStore(MongoStore):
         super().__init__(connection)
         self._feedback = feedback
 
-    def recommendations(self, user_id: str) -> Recommendations | None:
-        """Return the user's freshest list, or None for a user nobody knows: one read."""
-        found = super().recommendations(user_id)
+    def list_in(self, manifest: Manifest, user_id: str) -> Recommendations | None:
+        """Return the user's freshest list of a generation, without what is left out."""
+        found = super().list_in(manifest, user_id)
         if found is None:
             return None
         rows = without(found.rows, self._feedback.excluded(user_id))

@@ -164,14 +164,16 @@ class MongoStore:
         """Return the user's profile, or None for a user nobody knows; the list is the freshest."""
         manifest = self.current().manifest
         document = _find_by_id(self.collection(USERS, manifest.id), user_id)
-        return profile_of(user_id, document, self._recommendations(user_id, manifest))
+        return profile_of(user_id, document, self.list_in(manifest, user_id))
 
     @explained
     def recommendations(self, user_id: str) -> Recommendations | None:
         """Return the user's freshest list, or None for a user nobody knows: one read."""
-        return self._recommendations(user_id, self.current().manifest)
+        return self.list_in(self.current().manifest, user_id)
 
-    def _recommendations(self, user_id: str, manifest: Manifest) -> Recommendations | None:
+    @explained
+    def list_in(self, manifest: Manifest, user_id: str) -> Recommendations | None:
+        """Return the user's freshest list of a generation; None for a user it does not know."""
         document = _find_by_id(self.collection(LISTS, manifest.id), user_id)
         return None if document is None else recommendations_of(document, manifest)
 

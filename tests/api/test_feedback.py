@@ -99,7 +99,7 @@ def test_pages_leave_it_out_as_well(
     product = ids(api.get(LIST))[0]
     for is_said in (False, True):
         if is_said:
-            say(api, product)
+            assert say(api, product).status_code == 201
         user = pages.user(USER)
         assert user is not None
         listed = [row.item_id for row in user.recommended]
