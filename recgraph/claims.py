@@ -1,4 +1,4 @@
-"""A folder that belongs to a process for as long as it lives, told by a lock that the kernel keeps.
+"""What belongs to a process for as long as it lives, told by a lock that the kernel keeps.
 
 Not by a process id: containers that share a volume do not share their process ids.
 """
@@ -9,7 +9,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recgraph.errors import ServiceError
+
 _LOCK = ".claimed"
+
+
+@contextmanager
+def only_one(lock: Path, taken: str) -> Iterator[None]:
+    """Hold a lock until the block ends.
+
+    Parameters
+    ----------
+    taken
+        What is said where another process holds it.
+
+    Raises
+    ------
+    ServiceError
+        Another process holds it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServiceError(taken) from None
+        yield
 
 
 @contextmanager

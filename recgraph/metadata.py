@@ -77,7 +77,10 @@ def price_of(value: object) -> float | None:
     if isinstance(value, int | float):
         return float(value) if 0 < value < float("inf") else None
     match = _PRICE.match(value.strip()) if isinstance(value, str) else None
-    return float(match[1].replace(",", "")) or None if match else None
+    if match is None:
+        return None
+    number = re.sub(r",(\d\d)$", r".\1", match[1])  # a comma before two last digits is no thousand
+    return float(number.replace(",", "")) or None
 
 
 def _object(line: bytes) -> Row | None:

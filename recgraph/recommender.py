@@ -136,7 +136,7 @@ def own_purchases(rows: Rows, shape: tuple[int, int], choice: Choice) -> Matrix:
 def fit_again(rows: Rows, shape: tuple[int, int], choice: Choice) -> Floats | None:
     """What each item adds to the repeats of its buyers; None without times."""
     bought = rows.bought()
-    if bought.times is None:
+    if bought.times is None or not len(bought.times):
         return None
     is_early = dataset.ages_in_days(bought.times) >= repeats.AGAIN_DAYS
     values = _decayed(bought, choice.repeat_half_life_days)
@@ -152,6 +152,8 @@ def _ages_of_pairs(rows: Rows, shape: tuple[int, int], which: np.ufunc) -> Float
     In the order of the entries of `dataset.rating_matrix`.
     """
     assert rows.times is not None  # those who ask have looked
+    if not len(rows.times):
+        return np.empty(0, np.float32)
     keys = rows.users.astype(np.int64) * shape[1] + rows.items
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=-1))

@@ -92,6 +92,7 @@ def test_products_of_each_release_are_read(tmp_path: Path) -> None:
         ("12.99", 12.99),
         ("$5.99 - $19.99", 5.99),
         ("$1,234", 1234.0),
+        ("12,99", 12.99),
         (7, 7.0),
         ("", None),
         ("$0.00", None),

@@ -37,6 +37,15 @@ def test_where_nothing_was_bought_again_nothing_is_added(before: np.ndarray) -> 
     assert again(before, np.zeros(2)).tolist() == [0.0, 0.0]
 
 
+def test_where_products_were_only_viewed_nothing_is_repeated() -> None:
+    one = np.zeros(1, np.int32)
+    viewed = Rows(one, one, np.ones(1, np.float32), np.array([DAY]), np.array([False]))
+    choice = Choice(walk_half_life_days=14.0, repeat_half_life_days=HALF_LIFE)
+    assert recommender.own_purchases(viewed, (1, 1), choice).nnz == 0
+    assert recommender.fit_again(viewed, (1, 1), choice) is None
+    assert recommender.walk_ratings(viewed, (1, 1), choice)[1].nnz == 0
+
+
 def test_items_add_to_what_a_user_bought_only() -> None:
     own = sparse.csr_matrix(np.array([[2.0, 0.0, 1.0], [0.0, 0.0, 0.0]], np.float32))
     added = np.array([0.5, 0.7, 0.25], np.float32)

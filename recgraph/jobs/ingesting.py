@@ -1,13 +1,12 @@
 """The job of ingest: topic -> event table and table of rejected messages, batch by batch."""
 
-import fcntl
 import json
 import re
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from recgraph import events
 from recgraph.checkpoint import require_readable
+from recgraph.claims import only_one
 from recgraph.config import Settings
 from recgraph.errors import ServiceError
 from recgraph.jobs import tables_of
@@ -60,31 +60,19 @@ _POLL_S = 0.5
 _COUNT_EVERY_S = 10.0
 """The tables are counted after the first batch, which may be one that is run again, and then this
 often, for `recgraph import` fills them, too; in between, batches are added up."""
+_COUNT_SHARE = 50
+"""Counting large tables of rejected messages takes its time: at most one part in so many."""
 _FINISH_S = 8.0
 """A batch that takes longer than this to end when it should stop is broken off."""
 
 
-@contextmanager
-def _only_one(settings: Settings) -> Iterator[None]:
-    """Hold the right to write the event tables of this data folder.
-
-    Raises
-    ------
-    ServiceError
-        Another process holds it.
-    """
-    path = settings.data_dir / "checkpoints" / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            message = (
-                f"another ingest writes the event tables in {settings.data_dir} already; one is "
-                "enough. Let it go on, or end it first."
-            )
-            raise ServiceError(message) from None
-        yield
+def only_ingest(settings: Settings) -> AbstractContextManager[None]:
+    """Hold the right to write the event tables of this data folder; `recgraph.claims.only_one`."""
+    taken = (
+        f"another ingest writes the event tables in {settings.data_dir} already; one is enough. "
+        "Let it go on, or end it first."
+    )
+    return only_one(settings.data_dir / "checkpoints" / "lock", taken)
 
 
 def ingest(
@@ -144,12 +132,14 @@ def ingest(
         if time.monotonic() < count_at_s:
             counts = progress.accepted + batch.accepted, progress.rejected + batch.n_rejected
         else:
+            count_at_s = time.monotonic()
             counts = _count_tables(tables)
-            count_at_s = time.monotonic() + _COUNT_EVERY_S
+            taken = time.monotonic() - count_at_s
+            count_at_s += max(_COUNT_EVERY_S, _COUNT_SHARE * taken)
         progress = _advance(progress, batch, *counts)
         on_progress(batch, progress)
 
-    with _only_one(settings), _explained():
+    with only_ingest(settings), _explained():
         require_readable(checkpoint)
         offsets = _starting_offsets(spark, tables, checkpoint, partitions)
         app_id = _app_id(checkpoint)

@@ -16,6 +16,7 @@ import msgspec
 from pyspark.sql import SparkSession
 
 from recgraph import lines, reviews, tables
+from recgraph.claims import only_one
 from recgraph.config import Settings
 from recgraph.errors import InputError
 from recgraph.spark import reviews as spark_reviews
@@ -91,7 +92,25 @@ def load_files(
     stages: Stages,
     on_progress: OnProgress = lambda path, done, total: None,
 ) -> list[LoadedFile]:
-    """Take the lines of files into the table of reviews; say what became of them."""
+    """Take the lines of files into the table of reviews; say what became of them.
+
+    Raises
+    ------
+    ServiceError
+        Another process loads reviews into this data folder.
+    """
+    taken = f"reviews are being loaded into {settings.reviews_dir} already. Let that end first."
+    with only_one(settings.reviews_dir / "lock", taken):
+        return _load_files(spark, settings, paths, stages, on_progress)
+
+
+def _load_files(
+    spark: SparkSession,
+    settings: Settings,
+    paths: Sequence[Path],
+    stages: Stages,
+    on_progress: OnProgress,
+) -> list[LoadedFile]:
     where = _where(settings)
     spark_reviews.create_table(spark, where)
     read = []

@@ -5,6 +5,7 @@ of this brand, this category and this fifth of the prices. All of it is at least
 product of two vectors says how alike two products are.
 """
 
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,11 @@ def fit_features(products: DataFrame) -> PipelineModel:
 
 
 def write_features(fitted: PipelineModel, path: Path) -> None:
-    """Save the pipeline, in place of an earlier one."""
-    fitted.write().overwrite().save(str(path))
+    """Save the pipeline, in place of an earlier one; a reader finds it whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    fitted.write().overwrite().save(str(unfinished))
+    shutil.rmtree(path, ignore_errors=True)
+    unfinished.rename(path)
 
 
 def read_features(path: Path) -> PipelineModel | None:

@@ -156,7 +156,7 @@ def test_a_topic_made_anew_repeats_nothing_and_skips_nothing(
 
 
 def test_only_one_ingest_writes_the_tables(spark: SparkSession, stream: Settings) -> None:
-    with ingesting._only_one(stream), pytest.raises(ServiceError, match="another ingest"):
+    with ingesting.only_ingest(stream), pytest.raises(ServiceError, match="another ingest"):
         ingest(spark, stream)
 
 

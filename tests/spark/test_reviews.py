@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from recgraph.claims import only_one
 from recgraph.config import Settings
-from recgraph.errors import InputError, NoInteractionsError
+from recgraph.errors import InputError, NoInteractionsError, ServiceError
 from recgraph.jobs import reviews as job
 from recgraph.jobs import training
 from recgraph.jobs.reviews import LoadedFile
@@ -48,6 +49,18 @@ def where(settings: Settings) -> Tables:
 
 def reviews_of(n: int, **changes: Any) -> list[bytes]:
     return [encoded(line_2018(reviewerID=f"user {i}", **changes)) for i in range(n)]
+
+
+def test_only_one_load_writes_the_table(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    path = write_lines(tmp_path / "reviews.json", reviews_of(1))
+    with (
+        only_one(settings.reviews_dir / "lock", "held"),
+        pytest.raises(ServiceError, match="being loaded"),
+    ):
+        load(spark, settings, path)
+    assert [each.loaded for each in load(spark, settings, path)] == [1]
 
 
 def test_every_line_is_loaded_rejected_or_a_duplicate(
