@@ -21,7 +21,9 @@
 Each message says what was found, what was expected and what to do next.
 """
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,6 +53,12 @@ class EventError(RecgraphError):
 
 class InputError(RecgraphError):
     """A file, a column or an argument cannot be used."""
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """The error of a file that the system does not let one read."""
+    cause = os.strerror(error.errno) if error.errno else error
+    return InputError(f"{path} cannot be read: {cause}.")
 
 
 class ConfigError(RecgraphError):

@@ -1,6 +1,5 @@
 """What all reviews say, as one small document: made in Spark, shown on the page Reviews."""
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from recgraph.errors import InputError
+from recgraph.whole import write_whole
 
 Sentiment = Literal["negative", "neutral", "positive"]
 SENTIMENTS: tuple[Sentiment, ...] = ("negative", "neutral", "positive")
@@ -155,10 +155,7 @@ def kappa_of(table: Sequence[Sequence[int]]) -> float | None:
 
 def write_exploration(path: Path, found: Exploration) -> None:
     """Write the file whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
-    unfinished.replace(path)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(found), indent=1))
 
 
 def read_exploration(path: Path) -> Exploration | None:

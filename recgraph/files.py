@@ -4,7 +4,6 @@ Nothing is judged here but whether the file can be read and has the columns aske
 read in batches, so their size does not matter.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
-from recgraph.errors import InputError
+from recgraph.errors import InputError, unreadable
 
 Row = dict[str, Any]
 
@@ -67,8 +66,7 @@ def read_batches(path: Path, fields: Mapping[str, str]) -> Iterator[pa.RecordBat
     try:
         yield from _open(path, file_format, fields)
     except OSError as error:
-        message = f"{path} cannot be read: {os.strerror(error.errno) if error.errno else error}."
-        raise InputError(message) from error
+        raise unreadable(path, error) from error
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         cause = " ".join(str(error).split())[:300]
         message = f"{path} is not a readable {file_format} file: {cause}"

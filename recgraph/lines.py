@@ -7,7 +7,6 @@ text, so that a later reader, with blocks of any other size, can leave out what 
 
 import gzip
 import hashlib
-import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
 
-from recgraph.errors import InputError
+from recgraph.errors import InputError, unreadable
 
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 """A file with a longer line is no file of lines."""
@@ -108,7 +107,7 @@ def file_digest(path: Path) -> str:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16))
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return digest.hexdigest()
 
 
@@ -145,7 +144,7 @@ def _read(path: Path, text: BufferedReader | GzipFile) -> bytes:
         message = f"{path} is damaged: {error}. Get the file again, and load it again."
         raise InputError(message) from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 @contextmanager
@@ -154,7 +153,7 @@ def _opened(path: Path) -> Iterator[tuple[BufferedReader | GzipFile, BufferedRea
     try:
         file = path.open("rb")
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     with file:
         start = file.peek(len(_GZIP))
         if start.startswith(_GZIP):
@@ -172,8 +171,3 @@ def _check_text(path: Path, start: bytes) -> None:
     if kind:
         message = f"{path} is {kind}; expected lines of text in UTF-8, plain or gzip."
         raise InputError(message)
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    cause = os.strerror(error.errno) if error.errno else error
-    return InputError(f"{path} cannot be read: {cause}.")

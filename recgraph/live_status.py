@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from recgraph.status import Process, process_of
+from recgraph.whole import write_whole
 
 log = structlog.get_logger()
 
@@ -106,10 +107,7 @@ class LiveReporter:
         self._written_at = time.monotonic()
         self.status.updated_at = datetime.now(UTC)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = self._path.with_suffix(".tmp")
-            unfinished.write_bytes(msgspec.json.encode(self.status))
-            unfinished.replace(self._path)
+            write_whole(self._path, msgspec.json.encode(self.status))
         except OSError as error:  # a full disk is no reason to fold in nothing
             log.warning("the status file cannot be written", cause=str(error))
 

@@ -79,7 +79,11 @@ def create_tables(tables: Tables) -> None:
 
 def has_batch(path: Path, batch: BatchName) -> bool:
     """Whether the rows of this batch, or of a later one, are in the table."""
-    newest = DeltaTable(str(path)).transaction_version(batch.app_id)
+    return _has(DeltaTable(str(path)), batch)
+
+
+def _has(table: DeltaTable, batch: BatchName) -> bool:
+    newest = table.transaction_version(batch.app_id)
     return newest is not None and newest >= batch.number
 
 
@@ -91,12 +95,12 @@ def add_files(path: Path, files: Iterable[WrittenFile], batch: BatchName | None 
     batch
         Their batch, whose number the table notes; None where no batch can come again.
     """
-    if batch is not None and has_batch(path, batch):
+    table = DeltaTable(str(path))
+    if batch is not None and _has(table, batch):
         return
     now_ms = time.time_ns() // 1_000_000
     actions: list[AddAction | RemoveAction] = [_add_action(file, now_ms) for file in files]
     transactions = [Transaction(*batch)] if batch is not None else []
-    table = DeltaTable(str(path))
     table.create_write_transaction(
         actions,
         mode="append",
@@ -124,9 +128,8 @@ def compact(path: Path) -> None:
     them, or a worker is about to add them. Others may add files meanwhile, but only one process
     may compact: `deltalake` lets two commits replace the same files, and doubles their rows.
     """
-    table = DeltaTable(str(path))
-    table.optimize.compact()
-    table.vacuum(dry_run=False, full=True)
+    DeltaTable(str(path)).optimize.compact()
+    sweep(path)
 
 
 def sweep(path: Path) -> None:

@@ -4,7 +4,6 @@ A setting of the environment or of recgraph.toml goes before a tuned one, and a 
 the default.
 """
 
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import msgspec
 
 from recgraph.config import Settings
 from recgraph.errors import InputError
+from recgraph.whole import write_whole
 
 _CONDITIONS = ("train_on", "feedback", "engine", "exclude_seen")
 """Settings that a search is for: with others its result says nothing."""
@@ -88,10 +88,7 @@ def read_tuned(path: Path) -> Tuned | None:
 
 def write_tuned(path: Path, tuned: Tuned) -> None:
     """Write the file whole, or leave the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(tuned), indent=2) + b"\n")
-    unfinished.replace(path)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(tuned), indent=2) + b"\n")
 
 
 def forget_tuned(path: Path) -> bool:

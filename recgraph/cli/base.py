@@ -43,6 +43,12 @@ app = typer.Typer(
 out = Console()
 err = Console(stderr=True)
 
+
+def say(line: str) -> None:
+    """Print a line on standard error as it stands: a path in it may look like markup."""
+    err.print(line, markup=False)
+
+
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, for scripts.")
 ]

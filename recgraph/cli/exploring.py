@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from recgraph.cli.base import AsJson, err, report
+from recgraph.cli.base import AsJson, report, say
 from recgraph.cli.generations import opened_store
 from recgraph.cli.reviews import reviews_app
 from recgraph.config import load_settings
@@ -32,11 +32,11 @@ def explore(
     """
     from recgraph import jobs
     from recgraph.jobs import exploring
-    from recgraph.jobs.source import require_source
+    from recgraph.jobs.source import require_reviews
 
     settings = load_settings()
-    require_source(settings.model_copy(update={"train_on": "reviews"}))
-    stages = Stages(lambda line: err.print(line, markup=False))
+    require_reviews(settings)
+    stages = Stages(say)
     with jobs.open_spark(settings, stages) as spark:
         found = exploring.explore(spark, settings, stages, max_texts=max_texts)
     with opened_store(settings) as store:

@@ -7,7 +7,7 @@ import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
-from recgraph.cli.base import AsJson, err, report
+from recgraph.cli.base import AsJson, report, say
 from recgraph.cli.reviews import reviews_app
 from recgraph.config import load_settings
 from recgraph.stages import Stages
@@ -22,11 +22,11 @@ def features(as_json: AsJson = False) -> None:
     """
     from recgraph import jobs
     from recgraph.jobs import features as job
-    from recgraph.jobs.source import require_source
+    from recgraph.jobs.source import require_reviews
 
     settings = load_settings()
-    require_source(settings.model_copy(update={"train_on": "reviews"}))
-    stages = Stages(lambda line: err.print(line, markup=False))
+    require_reviews(settings)
+    stages = Stages(say)
     with jobs.open_spark(settings, stages) as spark:
         found = job.fit_features(spark, settings, stages)
     summary = {**msgspec.to_builtins(found), "seconds": stages.seconds}

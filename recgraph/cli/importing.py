@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from recgraph.cli.base import AsJson, app, err, report
+from recgraph.cli.base import AsJson, app, report, say
 from recgraph.cli.columns import (
     EventIdColumn,
     ItemColumn,
@@ -74,7 +74,7 @@ def import_files(
     )
     from recgraph import sources
 
-    stages = Stages(lambda line: err.print(line, markup=False))
+    stages = Stages(say)
     with stages("check", f"reading through {', '.join(map(str, paths))}"):
         files = [sources.check_file(path, columns) for path in paths]
     summary = _import(load_settings(), files, stages)

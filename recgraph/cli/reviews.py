@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from recgraph.cli.base import AsJson, app, bar, err, report
+from recgraph.cli.base import AsJson, app, bar, err, report, say
 from recgraph.cli.generations import opened_store
 from recgraph.config import Settings, load_settings
 from recgraph.errors import InputError
@@ -61,7 +61,7 @@ def load(
 
     settings = load_settings()
     reviews.check_files(paths)
-    stages = Stages(lambda line: err.print(line, markup=False))
+    stages = Stages(say)
     with jobs.open_spark(settings, stages) as spark, _bytes_bar() as on_progress:
         loaded = reviews.load_files(spark, settings, paths, stages, on_progress)
     summary = {

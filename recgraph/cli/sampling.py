@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from recgraph.cli.base import AsJson, err
+from recgraph.cli.base import AsJson, say
 from recgraph.cli.base import report as print_report
 from recgraph.cli.reviews import reviews_app
 from recgraph.config import load_settings
@@ -76,7 +76,7 @@ def sample(
     settings = load_settings()
     wanted = sampling.Wanted(0.01 if fraction is None and size is None else fraction, size, seed)
     sampling.check_arguments(settings, wanted, output=output, check=check)
-    stages = Stages(lambda line: err.print(line, markup=False))
+    stages = Stages(say)
     with jobs.open_spark(settings, stages) as spark:
         if output is not None:
             sampling.sample(spark, settings, wanted, output, stages)
@@ -101,7 +101,7 @@ def _write(found: "Report", where: Path, title: str) -> None:
         is_json = path.suffix == ".json"
         text = msgspec.json.encode(found).decode() if is_json else sample_page(found, title)
         path.write_text(text, encoding="utf-8")
-        err.print(f"wrote {path}", markup=False)
+        say(f"wrote {path}")
 
 
 def render_sample(summary: Mapping[str, Any]) -> RenderableType:

@@ -6,8 +6,8 @@ import msgspec
 from pyspark.sql import DataFrame, SparkSession
 
 from recgraph.config import Settings
+from recgraph.jobs.source import read_products, read_reviews
 from recgraph.spark import features as spark_features
-from recgraph.spark import reviews as spark_reviews
 from recgraph.spark.model import Indexed
 from recgraph.spark.scratch import materialize
 from recgraph.stages import Stages
@@ -63,8 +63,5 @@ def with_reviews(
 def _described(
     spark: SparkSession, settings: Settings, before: datetime | None = None
 ) -> DataFrame:
-    tables = spark_reviews.tables_in(settings.reviews_dir)
-    reviews = spark_reviews.read_reviews(spark, tables)
-    path = settings.catalogue_path
-    catalogue = spark.read.parquet(str(path)) if path.exists() else None
-    return spark_features.described(reviews, catalogue, before=before)
+    catalogue = read_products(spark, settings)
+    return spark_features.described(read_reviews(spark, settings), catalogue, before=before)

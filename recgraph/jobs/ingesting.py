@@ -38,6 +38,7 @@ from recgraph.tables import (
     has_batch,
     last_occurred_at,
 )
+from recgraph.whole import write_whole
 from recgraph.writing import Written
 
 log = structlog.get_logger()
@@ -281,10 +282,7 @@ def _app_id(checkpoint: Path) -> str:
     """
     path = checkpoint / _APP_ID
     if not (path.exists() and _is_begun(checkpoint)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".new")
-        unfinished.write_text(secrets.token_hex(8))
-        unfinished.replace(path)
+        write_whole(path, secrets.token_hex(8).encode())
     return path.read_text()
 
 

@@ -5,7 +5,6 @@ commits it, the next is read. A commit carries the digest of the file and how fa
 a load that was killed goes on behind its last commit, and a file that is loaded already is known.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from recgraph.spark import reviews as spark_reviews
 from recgraph.spark.reviews import Chunk, FileCounts, Tables
 from recgraph.spark.scratch import SCRATCH
 from recgraph.stages import Stages
+from recgraph.whole import write_whole
 
 OnProgress = Callable[[Path, int, int], None]
 """Called with a file, the bytes of it read so far, and its size."""
@@ -151,7 +151,8 @@ def _load_file(
                 part.unlink()
     except InputError as error:
         return _Read(path, file_id, n_lines, error=str(error))
-    _write_ledger(ledger, KnownFile(str(path), size, n_lines, datetime.now(UTC)))
+    known = KnownFile(str(path), size, n_lines, datetime.now(UTC))
+    write_whole(ledger, msgspec.json.encode(known))
     return _Read(path, file_id, n_lines)
 
 
@@ -188,14 +189,6 @@ def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         while (chunk := following.result()) is not None:
             following = reader.submit(next, chunks, None)
             yield chunk
-
-
-def _write_ledger(path: Path, known: KnownFile) -> None:
-    """Write the file whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(msgspec.json.encode(known))
-    unfinished.replace(path)
 
 
 def _loaded(read: _Read, counts: FileCounts) -> LoadedFile:

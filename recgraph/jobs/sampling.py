@@ -16,7 +16,7 @@ from recgraph import proof, sampling
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.errors import InputError
-from recgraph.jobs.source import require_source
+from recgraph.jobs.source import read_reviews, require_reviews
 from recgraph.proof import Report
 from recgraph.sampling import STRATUM_NAMES
 from recgraph.spark import reviews as spark_reviews
@@ -48,7 +48,7 @@ def check_arguments(
     NoInteractionsError
         There are no reviews.
     """
-    require_source(settings.model_copy(update={"train_on": "reviews"}))
+    require_reviews(settings)
     if wanted.fraction is not None:
         sampling.check_fraction(wanted.fraction)
     if output is not None and output.exists():
@@ -63,7 +63,7 @@ def sample(
 ) -> None:
     """Write a sample of whole products, stratum by stratum."""
     with stages("sample", "choosing products"):
-        reviews = _read_reviews(spark, settings)
+        reviews = read_reviews(spark, settings)
         products = materialize(spark_sampling.products_of(reviews))
         sizes = spark_sampling.products_by_stratum(products)
         design = sampling.allocated(sizes, _fraction(products, wanted))
@@ -96,7 +96,7 @@ def prove(
         The file has no product of the table, or too few of them.
     """
     with stages("compare", "comparing the sample with the whole"):
-        reviews = _read_reviews(spark, settings)
+        reviews = read_reviews(spark, settings)
         here = spark.read.parquet(str(path.absolute()))
         is_stratified = C.WEIGHT in here.columns
         products = materialize(spark_sampling.products_of(reviews, is_stratified=is_stratified))
@@ -109,10 +109,6 @@ def prove(
     with stages("prove", f"drawing {proof.N_REPLICATES} other samples"):
         names = STRATUM_NAMES if is_stratified else ("all products", *STRATUM_NAMES[1:])
         return proof.compare(*sampled, names=names, seed=seed, tolerance=tolerance)
-
-
-def _read_reviews(spark: SparkSession, settings: Settings) -> DataFrame:
-    return spark_reviews.read_reviews(spark, spark_reviews.tables_in(settings.reviews_dir))
 
 
 def _fraction(products: DataFrame, wanted: Wanted) -> float:

@@ -1,5 +1,6 @@
 """What a training is made from: sale events, or reviews as events that carry a rating."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
@@ -36,20 +37,42 @@ def require_source(settings: Settings) -> None:
     NoInteractionsError
         There is no such table.
     """
-    reviews = spark_reviews.tables_in(settings.reviews_dir).lines
-    table, missing = {
-        "sales": (
-            settings.events_dir,
-            "there are no events in {}. Send some and take them in: `recgraph import FILE`, or "
-            "`recgraph replay FILE` and then `recgraph ingest --once`.",
-        ),
-        "reviews": (
-            reviews,
-            "there are no reviews in {}. Take some in: `recgraph reviews load FILE`.",
-        ),
-    }[settings.train_on]
-    if not (table / "_delta_log").exists():
-        raise NoInteractionsError(missing.format(table))
+    if settings.train_on == "reviews":
+        require_reviews(settings)
+    elif not _is_table(settings.events_dir):
+        message = (
+            f"there are no events in {settings.events_dir}. Send some and take them in: `recgraph "
+            "import FILE`, or `recgraph replay FILE` and then `recgraph ingest --once`."
+        )
+        raise NoInteractionsError(message)
+
+
+def require_reviews(settings: Settings) -> None:
+    """Return where there is a table of reviews; raises as `require_source`."""
+    table = spark_reviews.tables_in(settings.reviews_dir).lines
+    if not _is_table(table):
+        raise no_reviews(table)
+
+
+def no_reviews(table: Path) -> NoInteractionsError:
+    """The error of a table of reviews that is not there, or empty."""
+    message = f"there are no reviews in {table}. Take some in: `recgraph reviews load FILE`."
+    return NoInteractionsError(message)
+
+
+def _is_table(path: Path) -> bool:
+    return (path / "_delta_log").exists()
+
+
+def read_reviews(spark: SparkSession, settings: Settings) -> DataFrame:
+    """Each review once, as `recgraph.spark.reviews.read_reviews`."""
+    return spark_reviews.read_reviews(spark, spark_reviews.tables_in(settings.reviews_dir))
+
+
+def read_products(spark: SparkSession, settings: Settings) -> DataFrame | None:
+    """The catalogue as a frame; None where there is none."""
+    path = settings.catalogue_path
+    return spark.read.parquet(str(path)) if path.exists() else None
 
 
 def read_source(spark: SparkSession, settings: Settings) -> Source:
@@ -68,7 +91,7 @@ def read_source(spark: SparkSession, settings: Settings) -> Source:
 def _read_reviews(spark: SparkSession, settings: Settings) -> Source:
     tables = spark_reviews.tables_in(settings.reviews_dir)
     version = spark_events.table_version(spark, tables.lines)
-    reviews = spark_reviews.read_reviews(spark, tables)
+    reviews = spark_reviews.read_reviews(spark, tables, version)
     n_copies = spark_reviews.read_copies(spark, tables, version).count()
     found = materialize(spark_reviews.events_from_reviews(reviews))
     capped = cap_users(found, settings.max_user_events)

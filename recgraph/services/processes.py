@@ -19,6 +19,7 @@ import psutil
 
 from recgraph.errors import ServiceError
 from recgraph.machine import end_process, find_process, is_free_port, start_time
+from recgraph.whole import write_whole
 
 Notify = Callable[[str], None]
 """Called with a line that tells a person what is being started."""
@@ -195,7 +196,4 @@ def _read_state(service: Service) -> _State | None:
 
 
 def _write_state(service: Service, state: _State) -> None:
-    path = _state_path(service)
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_bytes(msgspec.json.encode(state))
-    unfinished.replace(path)
+    write_whole(_state_path(service), msgspec.json.encode(state))

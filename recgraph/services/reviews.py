@@ -17,16 +17,15 @@ from pymongo import ASCENDING, DESCENDING
 
 from recgraph import tables
 from recgraph.columns import Columns as C
+from recgraph.reviews import Review
 from recgraph.services.connection import Connection, Document, explained
 from recgraph.services.publish import insert_missing
 
 COLLECTION = "reviews"
 BY_PRODUCT = [(C.ITEM_ID, ASCENDING), (C.REVIEWED_AT, DESCENDING)]
 """The index: a product's reviews, newest first, stand side by side."""
-_FIELDS = (
-    *(C.USER_ID, C.ITEM_ID, C.RATING, C.TITLE, C.TEXT, C.REVIEWED_AT),
-    *(C.HELPFUL_VOTES, C.VERIFIED, C.VARIANT, C.SOURCE_FORMAT),
-)
+_FIELDS = Review.__struct_fields__[1:]
+"""Those of a document beside its ``_id``, the `Review.review_id`."""
 _SHOWN_STAGES = 8
 
 OnProgress = Callable[[int, int], None]

@@ -28,12 +28,14 @@ def held_out_period(events: DataFrame, settings: Settings) -> Period | None:
     Reviews span decades, and most of them are of the last years: no number of days fits them all.
     """
     at = F.col(C.OCCURRED_AT)
-    share = F.percentile_approx(at, 1 - settings.test_share, _ACCURACY)
-    row = events.agg(F.min(at).alias("first"), F.max(at).alias("last"), share.alias("cut")).first()
+    is_by_share = settings.train_on == "reviews"
+    share = F.percentile_approx(at, 1 - settings.test_share, _ACCURACY).alias("cut")
+    ends = [F.min(at).alias("first"), F.max(at).alias("last")]
+    row = events.agg(*ends, *([share] if is_by_share else [])).first()
     assert row is not None  # an aggregate without groups has one row
     if row["last"] is None:
         return None
-    if settings.train_on == "reviews":
+    if is_by_share:
         return Period(row["cut"], row["last"]) if row["cut"] > row["first"] else None
     cut_at = cut_time(row["first"], row["last"], test_days=settings.test_days)
     return None if cut_at is None else Period(cut_at, row["last"])

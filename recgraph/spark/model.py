@@ -26,9 +26,9 @@ from recgraph.spark.ids import dense_ids
 from recgraph.spark.scratch import materialize
 from recgraph.transforms import Fitted, transformed
 
-CHECKPOINT_INTERVAL = 10
+_CHECKPOINT_INTERVAL = 10
 """Sweeps between checkpoints: without them a fit of 15 or more overflows the stack of the JVM."""
-NO_CHECKPOINTS = -1
+_NO_CHECKPOINTS = -1
 
 
 class Indexed(NamedTuple):
@@ -141,29 +141,34 @@ def _fit_explicit(indexed: Indexed, settings: Settings) -> Factors:
 
 def _fit_by_spark(ratings: DataFrame, indexed: Indexed, settings: Settings) -> Factors:
     """MLlib's factors of user_index, item_index, rating."""
-    # Ten blocks, the default, cost a small machine twice the time of one block a core.
-    n_blocks = ratings.sparkSession.sparkContext.defaultParallelism
-    is_short = settings.n_iterations <= CHECKPOINT_INTERVAL
-    als = ALS(
-        rank=settings.n_factors,
-        maxIter=settings.n_iterations,
-        regParam=settings.regularization,
-        alpha=settings.alpha,
-        implicitPrefs=settings.feedback == "implicit",
-        seed=settings.seed,
-        numUserBlocks=n_blocks,
-        numItemBlocks=n_blocks,
-        checkpointInterval=NO_CHECKPOINTS if is_short else CHECKPOINT_INTERVAL,
-        coldStartStrategy="drop",
-        userCol=C.USER_INDEX,
-        itemCol=C.ITEM_INDEX,
-        ratingCol=C.RATING,
-    )
+    als = new_als(ratings, settings, is_implicit=settings.feedback == "implicit")
     model = als.fit(ratings)
     users = materialize(
         model.userFactors.select(F.col("id").alias(C.INDEX), F.col("features").alias(C.FACTORS))
     )
     return Factors(users, _factor_matrix(model.itemFactors, indexed.n_items, "id", "features"))
+
+
+def new_als(ratings: DataFrame, settings: Settings, *, is_implicit: bool) -> ALS:
+    """MLlib's ALS of user_index, item_index, rating, not yet fitted."""
+    # Ten blocks, the default, cost a small machine twice the time of one block a core.
+    n_blocks = ratings.sparkSession.sparkContext.defaultParallelism
+    is_short = settings.n_iterations <= _CHECKPOINT_INTERVAL
+    return ALS(
+        rank=settings.n_factors,
+        maxIter=settings.n_iterations,
+        regParam=settings.regularization,
+        alpha=settings.alpha,
+        implicitPrefs=is_implicit,
+        seed=settings.seed,
+        numUserBlocks=n_blocks,
+        numItemBlocks=n_blocks,
+        checkpointInterval=_NO_CHECKPOINTS if is_short else _CHECKPOINT_INTERVAL,
+        coldStartStrategy="drop",
+        userCol=C.USER_INDEX,
+        itemCol=C.ITEM_INDEX,
+        ratingCol=C.RATING,
+    )
 
 
 def _collected(indexed: Indexed) -> Matrix:

@@ -6,12 +6,11 @@ the whole of it as one object, to be saved, loaded elsewhere and asked with noth
 
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.feature import StringIndexer
-from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame
 
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
-from recgraph.spark.model import CHECKPOINT_INTERVAL, NO_CHECKPOINTS
+from recgraph.spark.model import new_als
 
 PREDICTION = "prediction"
 """Column of the predicted ratings."""
@@ -23,21 +22,7 @@ def fit_ratings(ratings: DataFrame, settings: Settings) -> PipelineModel:
     A user or an item that is not in the ratings has no prediction: its rows are left out. The
     labels of the ids are held on the driver.
     """
-    n_blocks = ratings.sparkSession.sparkContext.defaultParallelism
-    is_short = settings.n_iterations <= CHECKPOINT_INTERVAL
-    als = ALS(
-        rank=settings.n_factors,
-        maxIter=settings.n_iterations,
-        regParam=settings.regularization,
-        seed=settings.seed,
-        numUserBlocks=n_blocks,
-        numItemBlocks=n_blocks,
-        checkpointInterval=NO_CHECKPOINTS if is_short else CHECKPOINT_INTERVAL,
-        coldStartStrategy="drop",
-        userCol=C.USER_INDEX,
-        itemCol=C.ITEM_INDEX,
-        ratingCol=C.RATING,
-    )
+    als = new_als(ratings, settings, is_implicit=False)
     indexers = [
         StringIndexer(inputCol=column, outputCol=index, handleInvalid="skip")
         for column, index in ((C.USER_ID, C.USER_INDEX), (C.ITEM_ID, C.ITEM_INDEX))

@@ -204,9 +204,13 @@ def read_rejected(spark: SparkSession, tables: Tables) -> DataFrame:
     return rejected.select(*PLACE_SCHEMA.names, *REJECTION_SCHEMA.names)
 
 
-def read_reviews(spark: SparkSession, tables: Tables) -> DataFrame:
-    """Each review once, the copy that was loaded first, with its place: no rejections."""
-    version = table_version(spark, tables.lines)  # what is loaded meanwhile has other copies
+def read_reviews(spark: SparkSession, tables: Tables, version: int | None = None) -> DataFrame:
+    """Each review once, the copy that was loaded first, with its place: no rejections.
+
+    Of the newest version of the table unless one is given.
+    """
+    if version is None:
+        version = table_version(spark, tables.lines)  # what is loaded meanwhile has other copies
     reviews = read_lines(spark, tables, version).where(F.col(C.REASON).isNull())
     copies = read_copies(spark, tables, version)
     once = reviews.join(copies, [C.FILE_ID, C.LINE], "left_anti")
