@@ -6,6 +6,7 @@ and how to go on.
 """
 
 import json
+from itertools import chain
 from pathlib import Path
 
 from recgraph.errors import ServiceError
@@ -32,13 +33,24 @@ def require_readable(checkpoint: Path) -> None:
         raise ServiceError(message)
 
 
+def read_partitions(checkpoint: Path) -> frozenset[str]:
+    """The partitions that the newest batch reached, of a readable checkpoint; none before it."""
+    newest = _newest(checkpoint, "offsets", 1)
+    if not newest:
+        return frozenset()
+    by_topic = json.loads(newest[0].read_text().splitlines()[-1])
+    return frozenset(partition for offsets in by_topic.values() for partition in offsets)
+
+
+def _newest(checkpoint: Path, log: str, n_files: int) -> list[Path]:
+    """The files of the last batches in a log."""
+    return sorted((checkpoint / log).glob("[0-9]*"), key=lambda path: int(path.name))[-n_files:]
+
+
 def _files(checkpoint: Path) -> list[Path]:
     """What Spark reads first: who the stream is, then the newest of its two logs."""
-    logs = [
-        sorted((checkpoint / log).glob("[0-9]*"), key=lambda path: int(path.name))[-_N_READ:]
-        for log in ("offsets", "commits")
-    ]
-    return [*checkpoint.glob("metadata"), *logs[0], *logs[1]]
+    logs = (_newest(checkpoint, log, _N_READ) for log in ("offsets", "commits"))
+    return [*checkpoint.glob("metadata"), *chain.from_iterable(logs)]
 
 
 def _is_broken(path: Path) -> bool:

@@ -18,12 +18,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from recgraph import events
-from recgraph.checkpoint import require_readable
+from recgraph.checkpoint import read_partitions, require_readable
 from recgraph.claims import only_one
 from recgraph.config import Settings
 from recgraph.errors import ServiceError
 from recgraph.jobs import tables_of
 from recgraph.ports import Progress
+from recgraph.services import kafka
 from recgraph.spark import events as spark_events
 from recgraph.spark.events import BatchCounts
 from recgraph.spark.rejected import RejectedTopic, send_rejected
@@ -56,6 +57,7 @@ _LARGE_FETCHES = {
     "kafka.receive.buffer.bytes": str(1024 * 1024),
 }
 """Kafka's defaults are for few messages at a time; with these a message costs half as much."""
+_MADE_ANEW = "the topic was deleted and made anew; the next start reads it from its beginning"
 _CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Error|Exception): .+)$", re.MULTILINE)
 _POLL_S = 0.5
 _COUNT_EVERY_S = 10.0
@@ -81,8 +83,7 @@ def ingest(
     settings: Settings,
     *,
     bootstrap: str,
-    topic_id: str,
-    partitions: Iterable[str],
+    extent: kafka.Extent,
     rejected_topic: RejectedTopic | None = None,
     once: bool,
     stop: threading.Event,
@@ -93,8 +94,8 @@ def ingest(
 
     Parameters
     ----------
-    bootstrap, topic_id, partitions
-        The broker, and the UUID and the partitions of ``settings.topic`` there.
+    bootstrap, extent
+        The broker, and how far ``settings.topic`` goes there.
     rejected_topic
         Where rejected messages are sent besides their table; None sends none.
     once
@@ -112,6 +113,7 @@ def ingest(
     """
     tables = tables_of(settings)
     create_tables(tables)
+    topic_id = extent.topic_id
     checkpoint = settings.data_dir / "checkpoints" / settings.topic / topic_id
     rules = events.rules_from_settings(settings)
     progress = read_progress(tables)
@@ -124,6 +126,8 @@ def ingest(
         written = Written()
         if not has_batch(tables.events, name):
             written = spark_events.write_messages(messages, rules, topic_id, tables)
+            if topic_id_now() != topic_id:  # the messages may be another topic's
+                raise ServiceError(_MADE_ANEW)
             _add_batch(spark, tables, written, name, send)
         batch = BatchCounts.of(batch_id, written, time.monotonic() - started)
         if batch_id % settings.compact_every_batches == settings.compact_every_batches - 1:
@@ -140,16 +144,23 @@ def ingest(
         progress = _advance(progress, batch, *counts)
         on_progress(batch, progress)
 
-    with only_ingest(settings), _explained():
+    with (
+        only_ingest(settings),
+        kafka.open_topic_watch(bootstrap, settings.topic) as topic_id_now,
+        _explained(lambda: topic_id_now() != topic_id),
+    ):
         require_readable(checkpoint)
-        offsets = _starting_offsets(spark, tables, checkpoint, partitions)
+        known = _say_if_grown(read_partitions(checkpoint), extent.ends)
+        offsets = _starting_offsets(spark, tables, checkpoint, extent.ends)
         app_id = _app_id(checkpoint)
         messages = _read_topic(spark, settings, bootstrap, offsets)
         query = spark_events.start_query(
             messages, handle, checkpoint=checkpoint, once=once, seconds=settings.batch_seconds
         )
         while not query.awaitTermination(_POLL_S):  # type: ignore[arg-type]
-            on_poll(progress, _next_offsets(query))
+            reached = _next_offsets(query)
+            known = _say_if_grown(known, reached)
+            on_poll(progress, reached)
             if stop.is_set():
                 _stop_after_batch(query)
         on_poll(progress, _next_offsets(query))
@@ -204,16 +215,18 @@ def _last_batch(query: StreamingQuery) -> int | None:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _explained(is_made_anew: Callable[[], bool]) -> Iterator[None]:
     """Turn a broken stream into one line that says what to do."""
     try:
         yield
     except StreamingQueryException as error:
         cause = _innermost_cause(str(error))
+        if "failOnDataLoss" in str(error) and is_made_anew():
+            cause = _MADE_ANEW
         advice = "Nothing is lost; start it again to go on."
         if "No space left" in cause:
             advice = "Nothing is lost; make space, then start it again to go on."
-        elif "failOnDataLoss" in str(error):
+        elif "failOnDataLoss" in str(error) and cause != _MADE_ANEW:
             advice = (
                 "The broker no longer has messages that were not read yet. To go on with those it "
                 "has, set RECGRAPH_ACCEPT_LOSS=true for one start."
@@ -249,6 +262,17 @@ def _say_if_made_anew(checkpoint: Path) -> None:
     earlier = sorted(path.name for path in checkpoint.parent.glob("*"))
     if earlier and not checkpoint.exists():
         log.warning("the topic was deleted and made anew; reading it from its start", was=earlier)
+
+
+def _say_if_grown(known: frozenset[str], found: Iterable[str]) -> frozenset[str]:
+    """Warn of partitions that were not there before; return all that are known now."""
+    added = frozenset(found) - known
+    if known and added:
+        log.warning(
+            "the topic has more partitions than before; reading them from their start",
+            partitions=sorted(added, key=int),
+        )
+    return known | added
 
 
 def _starting_offsets(

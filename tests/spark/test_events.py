@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -56,16 +57,14 @@ def send(stream: Settings, messages: Iterable[tuple[bytes | None, bytes]]) -> No
     assert kafka.produce(stream.kafka_bootstrap, stream.topic, messages).failed == 0
 
 
-def ingest(spark: SparkSession, stream: Settings) -> Progress:
+def ingest(spark: SparkSession, stream: Settings, **changes: Any) -> Progress:
     assert stream.kafka_bootstrap is not None
     return ingesting.ingest(
         spark,
         stream,
         bootstrap=stream.kafka_bootstrap,
-        topic_id=kafka.describe_topic(stream.kafka_bootstrap, stream.topic).id,
-        partitions=kafka.read_extent(stream.kafka_bootstrap, stream.topic).ends,
-        once=True,
-        stop=threading.Event(),
+        extent=kafka.read_extent(stream.kafka_bootstrap, stream.topic),
+        **{"once": True, "stop": threading.Event()} | changes,
     )
 
 
@@ -143,16 +142,80 @@ def test_a_topic_made_anew_repeats_nothing_and_skips_nothing(
 ) -> None:
     send(stream, [message(number, event_id=None) for number in range(30)])
     ingest(spark, stream)
+    make_topic_anew(stream, n_partitions=3)
+    send(stream, [message(number, event_id=None) for number in range(20)])
+    assert ingest(spark, stream).accepted == 50
+    assert len(set(event_ids(spark, stream))) == 50
+    assert "made anew" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("n_later", [5, 90])
+def test_a_topic_made_anew_while_it_is_read_is_noticed(
+    spark: SparkSession, stream: Settings, n_later: int
+) -> None:
+    slow = stream.model_copy(update={"batch_seconds": 10})
+    send(stream, [message(number, event_id=None) for number in range(30)])
+
+    def make_anew(progress: Progress, next_offsets: object) -> None:
+        if progress.accepted == 30 and describe().id == first:
+            make_topic_anew(stream, n_partitions=2)
+            # Be it less or more than there was: offsets alone do not tell.
+            send(stream, [message(number, event_id=None) for number in range(n_later)])
+
+    def describe() -> kafka.Topic:
+        return kafka.describe_topic(str(stream.kafka_bootstrap), stream.topic)
+
+    first = describe().id
+    with pytest.raises(ServiceError, match=r"made anew.*Nothing is lost; start it again"):
+        ingest(spark, slow, once=False, on_poll=make_anew)
+    assert ingest(spark, stream).accepted == 30 + n_later
+    assert len(set(event_ids(spark, stream))) == 30 + n_later
+
+
+def make_topic_anew(stream: Settings, *, n_partitions: int) -> None:
     admin = KafkaAdminClient(bootstrap_servers=stream.kafka_bootstrap)
     admin.delete_topics([stream.topic])
     while stream.topic in admin.list_topics():
         time.sleep(0.1)
     admin.close()
-    kafka.ensure_topic(str(stream.kafka_bootstrap), stream.topic, n_partitions=3)
-    send(stream, [message(number, event_id=None) for number in range(20)])
-    assert ingest(spark, stream).accepted == 50
-    assert len(set(event_ids(spark, stream))) == 50
-    assert "made anew" in "".join(capsys.readouterr())
+    kafka.ensure_topic(str(stream.kafka_bootstrap), stream.topic, n_partitions=n_partitions)
+
+
+@pytest.mark.parametrize("while_it_runs", [False, True])
+def test_partitions_that_are_added_are_said_and_read_from_their_start(
+    spark: SparkSession,
+    stream: Settings,
+    capsys: pytest.CaptureFixture[str],
+    while_it_runs: bool,
+) -> None:
+    send(stream, [message(number) for number in range(40)])
+    stop = threading.Event()
+
+    def grow(progress: Progress, next_offsets: object) -> None:
+        if progress.accepted == 40 and describe() == 2:
+            add_partitions()
+        if progress.accepted == 100:
+            stop.set()
+
+    def describe() -> int:
+        return kafka.describe_topic(str(stream.kafka_bootstrap), stream.topic).n_partitions
+
+    def add_partitions() -> None:
+        admin = KafkaAdminClient(bootstrap_servers=stream.kafka_bootstrap)
+        admin.create_partitions({stream.topic: 5})
+        admin.close()
+        send(stream, [(str(number).encode(), message(number)[1]) for number in range(40, 100)])
+
+    if while_it_runs:
+        ingest(spark, stream, once=False, on_poll=grow, stop=stop)
+    else:
+        ingest(spark, stream)
+        add_partitions()
+        ingest(spark, stream)
+    assert event_ids(spark, stream) == sorted(f"e{number}" for number in range(100))
+    said = "".join(capsys.readouterr())
+    assert "more partitions than before" in said
+    assert all(number in said for number in "234")
 
 
 def test_only_one_ingest_writes_the_tables(spark: SparkSession, stream: Settings) -> None:

@@ -88,13 +88,11 @@ def test_a_message_of_five_megabytes_is_rejected_and_kept_whole(
         producer.send(stream.topic, key=key, value=poison).get(timeout=60)
     producer.close()
     send(stream, [message(number) for number in range(50, 100)])
-    extent = kafka.read_extent(bootstrap, stream.topic)
     progress = ingesting.ingest(
         spark,
         stream,
         bootstrap=bootstrap,
-        topic_id=extent.topic_id,
-        partitions=extent.ends,
+        extent=kafka.read_extent(bootstrap, stream.topic),
         rejected_topic=ensure_rejected_topic(stream, bootstrap),
         once=True,
         stop=threading.Event(),

@@ -44,13 +44,12 @@ def test_ingest_sends_what_it_rejects(
     good = b'{"user_id":"u","product_id":"p","quantity":1,"occurred_at":"2020-01-01T00:00:00Z"}'
     messages = [(b"k", raw) for raw in [*RUBBISH, good]]
     kafka.produce(kafka_bootstrap, stream.topic, messages)
-    topic_id = kafka.describe_topic(kafka_bootstrap, stream.topic).id
+    extent = kafka.read_extent(kafka_bootstrap, stream.topic)
     ingesting.ingest(
         spark,
         stream,
         bootstrap=kafka_bootstrap,
-        topic_id=topic_id,
-        partitions=kafka.read_extent(stream.kafka_bootstrap, stream.topic).ends,
+        extent=extent,
         rejected_topic=ensure_rejected_topic(stream, kafka_bootstrap),
         once=True,
         stop=threading.Event(),
@@ -64,7 +63,7 @@ def test_ingest_sends_what_it_rejects(
     assert headers["detail"]
     assert headers["original_length"] == "7"
     assert headers["ingested_at"].endswith("Z")
-    place = (topic_id, headers["partition"], headers["offset"])
+    place = (extent.topic_id, headers["partition"], headers["offset"])
     assert record.key.decode() == "/".join(place)
     in_table = {
         (each.topic_id, str(each.partition), str(each.offset)): each.raw
