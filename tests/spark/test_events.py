@@ -161,13 +161,15 @@ def test_a_topic_made_anew_while_it_is_read_is_noticed(
             make_topic_anew(stream, n_partitions=2)
             # Be it less or more than there was: offsets alone do not tell.
             send(stream, [message(number, event_id=None) for number in range(n_later)])
+        if progress.accepted > 30:
+            stop.set()
 
     def describe() -> kafka.Topic:
         return kafka.describe_topic(str(stream.kafka_bootstrap), stream.topic)
 
-    first = describe().id
+    first, stop = describe().id, threading.Event()
     with pytest.raises(ServiceError, match=r"made anew.*Nothing is lost; start it again"):
-        ingest(spark, slow, once=False, on_poll=make_anew)
+        ingest(spark, slow, once=False, on_poll=make_anew, stop=stop)
     assert ingest(spark, stream).accepted == 30 + n_later
     assert len(set(event_ids(spark, stream))) == 30 + n_later
 
