@@ -22,7 +22,7 @@ Whatever a caller passes is only ever compared as a value: no text becomes an op
 import functools
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -58,6 +58,7 @@ from recgraph.services.documents import (
     WORDS,
     words_of,
 )
+from recgraph.services.gathered import Gathered
 from recgraph.services.lists import profile_of, recommendations_of
 
 _PUBLISHING_S = 3600.0
@@ -99,6 +100,7 @@ class MongoStore:
         self._state = self.database.get_collection("state", write_concern=_DURABLE)
         self._generations = self.database.get_collection("generations", write_concern=_DURABLE)
         self._current: tuple[float, Published] | None = None
+        self._lists = Gathered(self._read_lists)
 
     # --- reads ----------------------------------------------------------------------------------
 
@@ -166,16 +168,26 @@ class MongoStore:
         document = _find_by_id(self.collection(USERS, manifest.id), user_id)
         return profile_of(user_id, document, self.list_in(manifest, user_id))
 
-    @explained
     def recommendations(self, user_id: str) -> Recommendations | None:
-        """Return the user's freshest list, or None for a user nobody knows: one read."""
+        """Return the user's freshest list, or None for a user nobody knows: one read at most."""
         return self.list_in(self.current().manifest, user_id)
 
-    @explained
     def list_in(self, manifest: Manifest, user_id: str) -> Recommendations | None:
         """Return the user's freshest list of a generation; None for a user it does not know."""
-        document = _find_by_id(self.collection(LISTS, manifest.id), user_id)
+        if not _can_be_id(user_id):
+            return None
+        document = self._lists.get((manifest.id, user_id))
         return None if document is None else recommendations_of(document, manifest)
+
+    @explained
+    def _read_lists(self, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Document]:
+        """Return what the store holds of users, each of a generation."""
+        found: dict[tuple[str, str], Document] = {}
+        for generation in {each for each, _ in asked}:
+            ids = list({user_id for each, user_id in asked if each == generation})
+            lists = self.collection(LISTS, generation).find({"_id": {"$in": ids}})
+            found |= {(generation, each["_id"]): each for each in lists}
+        return found
 
     @explained
     def item(self, item_id: str) -> ItemProfile | None:
