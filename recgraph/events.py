@@ -194,6 +194,21 @@ def parse_events(
     return parsed
 
 
+def decode_strictly(raws: Iterable[bytes | None], rules: Rules) -> list[SaleEvent] | None:
+    """What a strict decoder makes of the messages; None if it does not take every one as it is.
+
+    These are the events of `parse_event`, but for the zone of their times, if none has a time out
+    of the window, a blank id or too many bytes: what the caller has to make sure of.
+    """
+    if not rules.is_plain:
+        return None
+    decode = _strict_decoder(rules.max_id_length, rules.kinds).decode
+    try:
+        return list(map(decode, raws))  # type: ignore[arg-type]  # None is refused as well
+    except _STRICT_ERRORS:
+        return None
+
+
 @lru_cache(maxsize=8)
 def _strict_decoder(max_id_length: int, kinds: frozenset[str]) -> "msgspec.json.Decoder[SaleEvent]":
     """A decoder that takes only what `parse_event` would take, and take as it is."""

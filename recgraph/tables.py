@@ -17,6 +17,7 @@ from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction
 from deltalake.transaction import AddAction, RemoveAction
 
 from recgraph.batches import EVENT_TABLE, REJECTED_TABLE
+from recgraph.claims import only_one
 from recgraph.columns import Columns as C
 from recgraph.errors import InputError
 from recgraph.events import Reason
@@ -125,11 +126,18 @@ def compact(path: Path) -> None:
 
     Readers see the table before or after, never a gap or a double. Files that are no longer part
     of it, or never were, go after a week, Delta's own safe retention: a training may still read
-    them, or a worker is about to add them. Others may add files meanwhile, but only one process
-    may compact: `deltalake` lets two commits replace the same files, and doubles their rows.
+    them, or a worker is about to add them. Others may add files meanwhile, but only one may
+    compact: `deltalake` lets two commits replace the same files, and doubles their rows.
+
+    Raises
+    ------
+    ServiceError
+        Another compaction of the table goes on.
     """
-    DeltaTable(str(path)).optimize.compact()
-    sweep(path)
+    taken = f"{path} is being compacted already; one compaction is enough. Let it end."
+    with only_one(path / "_compacting", taken):
+        DeltaTable(str(path)).optimize.compact()
+        sweep(path)
 
 
 def sweep(path: Path) -> None:

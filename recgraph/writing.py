@@ -25,6 +25,9 @@ _LARGE_BYTES = 8 * 1024 * 1024
 """A batch as large as this is a row group of its own. Others are gathered in memory, up to a
 million rows; a flood of large rejected messages must not be."""
 
+_REPEATED = [C.QUANTITY, C.RATING, C.KIND, C.TOPIC_ID, C.PARTITION, C.INGESTED_AT, C.REASON]
+"""The columns that a dictionary makes smaller; looking up each id costs more than it saves."""
+
 
 class Written(msgspec.Struct, frozen=True):
     """What became of one share of a batch, or of several: shares can be added."""
@@ -85,7 +88,10 @@ class NewFile:
         if not len(rows):
             return
         if self.writer is None:
-            self.writer = pq.ParquetWriter(self.path, self.schema)
+            # No query skips rows by the values in them, so no file says what they lie between.
+            self.writer = pq.ParquetWriter(
+                self.path, self.schema, use_dictionary=_REPEATED, write_statistics=False
+            )
         # Spark may know that a column holds no null; a file takes only its own schema.
         rows = pa.RecordBatch.from_arrays(rows.columns, schema=self.schema)
         if rows.nbytes < _LARGE_BYTES:

@@ -172,6 +172,18 @@ def test_compaction_leaves_every_row_once_and_what_others_add_meanwhile(tables: 
     assert DeltaTable(tables.events, version=10).count() == 10  # as a training that began before
 
 
+def test_compactions_at_the_same_time_double_no_row(tables: Tables) -> None:
+    for number in range(20):
+        add_files(tables.events, write_share(parsed(sale(number)), tables).events)
+    with ThreadPoolExecutor(4) as pool:
+        attempts = [pool.submit(compact, tables.events) for _ in range(4)]
+    refused = [error for attempt in attempts if (error := attempt.exception())]
+    assert len(refused) < 4
+    assert all("already" in str(error) for error in refused)
+    assert [row["event_id"] for row in rows_of(tables.events)].count("e7") == 1
+    assert count_rows(tables.events) == 20
+
+
 def test_what_no_worker_added_goes_after_a_week(tables: Tables) -> None:
     old, new = (write_share(parsed(sale(number)), tables).events[0].name for number in (1, 2))
     week_ago = time.time() - 7 * 24 * 3600
