@@ -6,8 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ARGS ?=
-# Two at a time: many tests wait for servers. Each has services and a Spark of its own, ~4 GB.
-PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
+# Three at a time, for tests that wait for servers: each has services and a Spark of its own, ~4 GB.
+# In the order of the folders, as files with few tests are the longest and must not come last.
+WORKERS ?= 3
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format bench chaos screenshots clean

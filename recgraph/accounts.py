@@ -20,7 +20,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 import msgspec
-from email_validator import EmailNotValidError, validate_email
 
 from recgraph.errors import InputError
 
@@ -134,6 +133,9 @@ def parse_email(text: str) -> str:
     InputError
         It is none.
     """
+    # Imported here: only who adds an account needs it, and each command would wait for it.
+    from email_validator import EmailNotValidError, validate_email
+
     try:
         # Not "deliverable": ann@shop.internal is a good name to sign in with.
         valid = validate_email(text.strip(), check_deliverability=False, test_environment=True)

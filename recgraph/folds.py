@@ -10,13 +10,13 @@ from recgraph.errors import InputError
 from recgraph.model import Ints
 from recgraph.split import (
     Mask,
-    Split,
     by_pair,
     split_at_random,
     split_by_time,
     split_by_user,
     split_last_basket,
 )
+from recgraph.splits import Split
 
 _SHARE = 0.2
 """Share of a user's pairs that a split without times holds out."""

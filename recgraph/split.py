@@ -8,7 +8,6 @@ together.
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +16,6 @@ from recgraph.errors import InputError
 from recgraph.model import Ints
 
 Mask = NDArray[np.bool_]
-
-
-class Split(StrEnum):
-    """How a file is parted."""
-
-    time = "time"
-    """The last days of all users."""
-    last_basket = "last-basket"
-    """Each user's last moment."""
-    users = "users"
-    """Users in folds: the model never saw those it is asked about, and folds them in."""
-    random = "random"
-    """A share of each user's items."""
 
 
 def cut_time(first: datetime, last: datetime, *, test_days: float) -> datetime | None:

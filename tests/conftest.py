@@ -34,6 +34,11 @@ os.environ.pop("COLUMNS", None)
 # Jars are downloaded once for all runs: the one setting that a test takes from its caller.
 _CACHE_DIR = load_settings().cache_dir
 
+# A JVM of the tests lives for minutes: the second compiler takes a third of its CPU time, which it
+# does not earn back. Without it the code cache is 48 MB, too small for Spark, and frames
+# are larger: the long lineage of ALS needs more stack than 1 MB.
+_JVM = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -Xss4m"
+
 
 def requires(condition: object, reason: str) -> None:
     """Skip the test unless the condition holds; fail it where CI must have everything."""
@@ -60,6 +65,7 @@ def _isolated_environment() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith(PREFIX)]:
             patch.delenv(name)
         patch.setenv("RECGRAPH_CACHE_DIR", str(_CACHE_DIR))
+        patch.setenv("JDK_JAVA_OPTIONS", _JVM)
         yield
 
 

@@ -1,6 +1,8 @@
 """The direction of imports, held: a ban list per folder."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +84,15 @@ def test_commands_import_spark_services_and_pages_only_when_they_run() -> None:
         if any(name == each or name.startswith(f"{each}.") for each in slow)
     ]
     assert not found
+
+
+def test_a_command_starts_without_what_only_some_commands_need() -> None:
+    late = {"aiohttp", "email_validator", "numpy", "pandas", "pyarrow", "scipy", "sklearn"}
+    program = f"import recgraph.cli, sys; print(*sorted({late} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
 
 
 def _top_level_imports(path: Path) -> Iterator[str]:

@@ -6,7 +6,7 @@ import pytest
 from recgraph.dataset import Dataset, Rows
 from recgraph.errors import InputError
 from recgraph.folds import Parted, part
-from recgraph.split import Split
+from recgraph.splits import Split
 
 DAY = 86_400
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from recgraph.cli.base import AsJson, app, err, report
 from recgraph.config import Settings, load_settings
 from recgraph.errors import InputError
-from recgraph.split import Split
+from recgraph.splits import Split
 from recgraph.stages import Stages
 
 _RANKING = ("ndcg", "recall", "precision", "map", "hit_rate", "coverage")

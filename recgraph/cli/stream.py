@@ -55,6 +55,7 @@ def stream(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
     descriptor: Annotated[int | None, typer.Option("--fd", hidden=True)] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Send new lists to whoever listens, as server-sent events under /api/v1/stream.
@@ -65,7 +66,7 @@ def stream(
     settings = load_settings(host=host, stream_port=port)
     if descriptor is not None:  # of a dashboard, which has announced it, and with which it ends
         with socket.socket(fileno=descriptor) as listener:
-            _run(settings, listener, parent=os.getppid())
+            _run(settings, listener, parent)
         return
     with _listening(settings, settings.port) as (listener, url), announced(_note(settings), url):
         summary = {"url": f"{url}{_PATH}", "pid": os.getpid()}
@@ -113,6 +114,8 @@ def _listening(settings: Settings, dashboard_port: int) -> Iterator[tuple[socket
 def _kept_running(settings: Settings, listener: socket.socket) -> Iterator[None]:
     """Run `recgraph stream` on a socket, again when it ends, until the block does."""
     command = [*PROGRAM, "stream", "--fd", str(listener.fileno()), "--host", settings.host]
+    # Told, not asked for: when the child gets to ask, its parent may be gone already.
+    command += ["--parent", str(os.getpid())]
     path = settings.data_dir / "logs" / "stream.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()

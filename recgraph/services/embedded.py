@@ -240,7 +240,9 @@ def _kafka_command(settings: Settings, folder: Path, ports: Sequence[int]) -> li
 def _format_kafka(java: Sequence[str], properties: Path) -> None:
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     command = [
-        *java,
+        java[0],
+        "-XX:TieredStopAtLevel=1",  # it ends before the second compiler's work is worth anything
+        *java[1:],
         *("kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted"),
         # One word: an id may begin with "-".
         f"--cluster-id={cluster_id}",

@@ -218,6 +218,16 @@ def _open_producer(bootstrap: str) -> Iterator[KafkaProducer]:
             producer.close()
 
 
+def abandon(producer: KafkaProducer, timeout_s: float) -> None:
+    """End a producer and fail what it still holds.
+
+    Its own `close` waits for that, and if in vain leaves the producer open, trying on and on.
+    """
+    producer._sender.force_close()
+    producer._sender.join(timeout_s)
+    producer.close(timeout=0)
+
+
 def _send(
     producer: KafkaProducer, topic: str, key: bytes | None, value: bytes, delivery: Delivery
 ) -> None:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
-from kafka.errors import CommitFailedError
+from kafka.errors import CommitFailedError, KafkaError
 from threadpoolctl import threadpool_limits
 
 from recgraph import generations
@@ -35,6 +35,7 @@ from recgraph.ports import Recommendations
 from recgraph.services.fold_in import FoldIn, Sale
 from recgraph.services.kafka import (
     Extent,
+    abandon,
     ensure_topic,
     explained,
     open_topic_watch,
@@ -149,9 +150,17 @@ def _open_clients(settings: Settings, bootstrap: str, generation: str) -> Iterat
             try:
                 yield _Clients(consumer, producer, topic_id)
             finally:
-                producer.close(timeout=_AGAIN_S)
+                _close(producer)
         finally:
             consumer.close(autocommit=False, timeout_ms=int(_AGAIN_S * 1000))
+
+
+def _close(producer: KafkaProducer) -> None:
+    try:
+        producer.close(timeout=_AGAIN_S)
+    except KafkaError:
+        abandon(producer, _AGAIN_S)
+        raise
 
 
 class _Follower:

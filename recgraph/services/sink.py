@@ -22,6 +22,7 @@ from recgraph.events import Reason, Rejection, Rules, SaleEvent
 from recgraph.machine import is_listening
 from recgraph.messages import Identified, identify, message_from_event
 from recgraph.ports import Accepted, Outcome, Unconfirmed
+from recgraph.services.kafka import abandon
 
 _RETRY_AFTER_S = 2.0
 """Broker and buffer are asked again after this; a killed broker takes some seconds to be back."""
@@ -151,9 +152,7 @@ class KafkaEventSink:
             if not is_current:  # another thread has done it
                 return
             self._producer = None
-        producer._sender.force_close()
-        producer._sender.join(self._timeout_s)
-        producer.close(timeout=0)
+        abandon(producer, self._timeout_s)
 
     def _make_producer(self) -> KafkaProducer:
         # kafka-python goes on trying where nobody listens, and leaves its sockets open.

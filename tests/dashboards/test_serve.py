@@ -26,6 +26,8 @@ from recgraph.services.mongo import MongoStore
 pytestmark = pytest.mark.services
 
 COMMAND = [sys.executable, "-c", "from recgraph.cli import main; main()"]
+PATIENCE_S = 60
+"""A dashboard answers once it has imported its pages: seconds of CPU time."""
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def ask(url: str, key: str) -> int:
     asked = urllib.request.Request(f"{url}/api/v1/users/1/recommendations")
     asked.add_header("X-API-Key", key)
     try:
-        with urllib.request.urlopen(asked, timeout=20) as answer:
+        with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -144,7 +146,7 @@ def test_prometheus_is_answered_for_all_processes_on_a_port_of_its_own(
             said = json.loads(process.stdout.readline())
             url = said["url"].split("/sign-in")[0]
             assert {ask(url, "no key") for _ in range(6)} == {401}
-            with urllib.request.urlopen(said["metrics"], timeout=20) as answer:
+            with urllib.request.urlopen(said["metrics"], timeout=PATIENCE_S) as answer:
                 text = answer.read().decode()
         finally:
             process.terminate()

@@ -71,18 +71,20 @@ def test_stream_comes_back_and_ends_with_the_dashboard(
     assert find_stream(settings) is None
 
 
+@pytest.mark.parametrize("is_up", [False, True])
 def test_stream_ends_when_the_dashboard_is_killed(
-    environment: dict[str, str], settings: Settings, tmp_path: Path
+    environment: dict[str, str], settings: Settings, tmp_path: Path, is_up: bool
 ) -> None:
     with serving(environment | {"RECGRAPH_KAFKA_BOOTSTRAP": "127.0.0.1:9"}, tmp_path / "log") as (
         process,
         _,
     ):
-        assert answers(settings)
-        stream = stream_of(psutil.Process(process.pid))
+        serve = psutil.Process(process.pid)
+        wait_until(lambda: answers(settings) if is_up else stream_of(serve))
+        stream = stream_of(serve)
         assert stream is not None
         process.kill()
-        stream.wait(20)
+        stream.wait(60)
 
 
 def test_stream_alone_says_where_it_is_and_a_dashboard_takes_it(

@@ -19,6 +19,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.spark)
 
 
+SMALL = {"n_factors": 8, "n_iterations": 4, "k": 3}
+"""Settings of a training that takes seconds."""
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     problem = java_problem()
@@ -32,7 +36,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 @pytest.fixture
 def small(settings: Settings) -> Settings:
     """Settings of a training that takes seconds."""
-    return settings.model_copy(update={"n_factors": 8, "n_iterations": 4, "k": 3})
+    return settings.model_copy(update=SMALL)
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def running(settings: Settings, log: Path) -> "Iterator[subprocess.Popen[bytes]]
 
 
 def wait_for(
-    settings: Settings, is_reached: Callable[[Status], object], log: Path, seconds: float = 180
+    settings: Settings, is_reached: Callable[[Status], object], log: Path, seconds: float = 600
 ) -> Status:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

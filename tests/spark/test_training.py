@@ -1,9 +1,10 @@
 """A whole training on small event tables: generations, evaluation, and input that is too little."""
 
 import re
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,14 +14,16 @@ from pyspark.sql import SparkSession
 from scipy import sparse
 
 from recgraph import blend, catalogue, fallback, generations, jobs, walk
-from recgraph.config import Settings
+from recgraph.config import Settings, load_settings
 from recgraph.errors import GenerationError, NoInteractionsError
+from recgraph.generations import Manifest
 from recgraph.jobs import gating, training
 from recgraph.lists import UNKNOWN
 from recgraph.ports import Product
 from recgraph.spark import events as spark_events
 from recgraph.stages import Stages
 from recgraph.tables import create_tables
+from tests.spark.conftest import SMALL
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -72,12 +75,27 @@ def recommended(folder: Path) -> list[tuple[str, str, int, float]]:
     return list(zip(*columns, strict=True))
 
 
-def test_train_writes_one_complete_generation(spark: SparkSession, small: Settings) -> None:
-    write_events(spark, small, shoppers())
+class Trained(NamedTuple):
+    """A data folder and the one generation in it."""
+
+    settings: Settings
+    manifest: Manifest
+
+
+@pytest.fixture(scope="module")
+def trained(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A training on the shoppers, with titles of all that they buy; tests only read it."""
+    folder = tmp_path_factory.mktemp("trained")
+    settings = load_settings(data_dir=folder, gate_min_measured=5, **SMALL)
+    write_events(spark, settings, shoppers())
     titles = [Product(f"item {number:02}", title=f"Item {number}") for number in range(20)]
-    catalogue.write_catalogue(small.catalogue_path, titles)
-    manifest = training.train(spark, small, Stages())
-    folder = generations.resolve(small.generations_dir, None)
+    catalogue.write_catalogue(settings.catalogue_path, titles)
+    return Trained(settings, training.train(spark, settings, Stages()))
+
+
+def test_train_writes_one_complete_generation(trained: Trained) -> None:
+    settings, manifest = trained
+    folder = generations.resolve(settings.generations_dir, None)
     assert generations.read_manifest(folder) == manifest
     counts = manifest.counts
     assert (counts.events, counts.users, counts.items) == (360, 12, 20)
@@ -90,7 +108,7 @@ def test_train_writes_one_complete_generation(spark: SparkSession, small: Settin
     assert (popular.segments, sorted(popular.of(UNKNOWN))) == ([], list(range(20)))
     user = pq.read_table(folder / generations.USERS).to_pylist()[0]
     assert user["bought"][0]["title"].startswith("Item ")
-    assert not list(small.generations_dir.glob(".*"))
+    assert not list(settings.generations_dir.glob(".*"))
     ours = {(row.task, row.recommender): row.ndcg for row in manifest.metrics.ranking}
     assert ours["next_basket", "als"] > ours["next_basket", "popular"]
     assert ours["next_basket", "als+walk"] > ours["next_basket", "popular"]
@@ -99,12 +117,9 @@ def test_train_writes_one_complete_generation(spark: SparkSession, small: Settin
     assert manifest.metrics.test_days == pytest.approx(99 / 4, abs=0.5)
 
 
-def test_the_files_of_a_generation_give_its_scores_again(
-    spark: SparkSession, small: Settings
-) -> None:
-    write_events(spark, small, shoppers())
-    manifest = training.train(spark, small, Stages())
-    folder = small.generations_dir / manifest.id
+def test_the_files_of_a_generation_give_its_scores_again(trained: Trained) -> None:
+    settings, manifest = trained
+    folder = settings.generations_dir / manifest.id
     factors = pq.read_table(folder / generations.USER_FACTORS).to_pandas().set_index("index")
     items = blend.Items(
         np.load(folder / generations.ITEM_FACTORS),
@@ -136,17 +151,14 @@ def _profiles(folder: Path, side: str) -> list[dict[str, Any]]:
 
 
 def test_the_same_events_give_the_same_recommendations(
-    spark: SparkSession, small: Settings, tmp_path: Path
+    spark: SparkSession, small: Settings, trained: Trained
 ) -> None:
     rows = [row | {"event_id": f"e{number}"} for number, row in enumerate(shoppers())]
-    found = []
-    for name, order in (("one", rows), ("two", rows[::-1] + rows[:50])):
-        settings = small.model_copy(update={"data_dir": tmp_path / name})
-        write_events(spark, settings, order)
-        manifest = training.train(spark, settings, Stages())
-        found.append(recommended(settings.generations_dir / manifest.id))
+    write_events(spark, small, rows[::-1] + rows[:50])
+    manifest = training.train(spark, small, Stages())
     assert manifest.counts.duplicates == 50
-    assert found[0] == found[1]
+    before = recommended(trained.settings.generations_dir / trained.manifest.id)
+    assert recommended(small.generations_dir / manifest.id) == before
 
 
 def test_explicit_feedback_predicts_ratings(spark: SparkSession, small: Settings) -> None:
@@ -212,11 +224,11 @@ def test_strange_ids_go_through_whole(spark: SparkSession, small: Settings) -> N
 
 
 def test_the_gate_compares_with_the_current_settings_only_when_they_differ(
-    spark: SparkSession, small: Settings
+    spark: SparkSession, trained: Trained, tmp_path: Path
 ) -> None:
-    strict = small.model_copy(update={"gate_min_measured": 5})
-    write_events(spark, strict, shoppers())
-    first = training.train(spark, strict, Stages())
+    first = trained.manifest
+    strict = trained.settings.model_copy(update={"data_dir": tmp_path / "data"})
+    shutil.copytree(trained.settings.data_dir, strict.data_dir)
     assert (first.status, first.reason) == ("complete", None)
     assert first.verdict is not None
     assert first.verdict.compared_with is None
