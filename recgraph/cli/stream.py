@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ def stream(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
     descriptor: Annotated[int | None, typer.Option("--fd", hidden=True)] = None,
-    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+    parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Send new lists to whoever listens, as server-sent events under /api/v1/stream.
@@ -63,10 +64,12 @@ def stream(
     `recgraph serve` runs one beside the dashboard; alone it is for machines of its own. It takes
     the dashboard's sessions, and API keys with the scope read. Ctrl-C stops it.
     """
+    if parent is not None:
+        _end_with(parent)
     settings = load_settings(host=host, stream_port=port)
     if descriptor is not None:  # of a dashboard, which has announced it, and with which it ends
         with socket.socket(fileno=descriptor) as listener:
-            _run(settings, listener, parent)
+            _run(settings, listener)
         return
     with _listening(settings, settings.port) as (listener, url), announced(_note(settings), url):
         summary = {"url": f"{url}{_PATH}", "pid": os.getpid()}
@@ -113,9 +116,8 @@ def _listening(settings: Settings, dashboard_port: int) -> Iterator[tuple[socket
 @contextmanager
 def _kept_running(settings: Settings, listener: socket.socket) -> Iterator[None]:
     """Run `recgraph stream` on a socket, again when it ends, until the block does."""
-    command = [*PROGRAM, "stream", "--fd", str(listener.fileno()), "--host", settings.host]
-    # Told, not asked for: when the child gets to ask, its parent may be gone already.
-    command += ["--parent", str(os.getpid())]
+    own = ["--fd", str(listener.fileno()), "--parent", str(os.getpid())]
+    command = [*PROGRAM, "stream", *own, "--host", settings.host]
     path = settings.data_dir / "logs" / "stream.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()
@@ -150,8 +152,8 @@ def _kept_running(settings: Settings, listener: socket.socket) -> Iterator[None]
         keeper.join(_STOP_S)
 
 
-def _run(settings: Settings, listener: socket.socket, parent: int | None = None) -> None:
-    """Answer on a socket until a signal comes, or the parent is another process."""
+def _run(settings: Settings, listener: socket.socket) -> None:
+    """Answer on a socket until a signal comes."""
     from prometheus_client import CollectorRegistry
 
     from dashboards.stream.metrics import StreamCollector
@@ -168,12 +170,10 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None = None)
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        orphaned = asyncio.create_task(_until_orphaned(parent, stop))
         parts = _parts(settings, connection)
         await run_stream(
             parts, listener, stop, lambda each: registry.register(StreamCollector(each))
         )
-        orphaned.cancel()
 
     with (
         open_connection(
@@ -186,12 +186,20 @@ def _run(settings: Settings, listener: socket.socket, parent: int | None = None)
         asyncio.run(run())
 
 
-async def _until_orphaned(parent: int | None, stop: asyncio.Event) -> None:
-    """Say stop when the process that started this one is gone, however it went."""
-    while parent is not None and os.getppid() == parent:
-        await asyncio.sleep(_LOOK_EVERY_S)
-    if parent is not None:
-        stop.set()
+def _end_with(parent: int) -> None:
+    """End this process once it is no longer a child of ``parent``, however that one went.
+
+    The parent says its own id: one that was killed before this process first looked is missed too.
+    """
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_EVERY_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_STOP_S)
+        os._exit(1)  # something waits for a service that is away
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def _parts(settings: Settings, connection: "Connection") -> "StreamParts":

@@ -135,6 +135,31 @@ def test_processes_answer_alike_and_one_that_is_killed_is_replaced(
         assert not any(worker.is_running() for worker in workers)
 
 
+@pytest.mark.parametrize("settled", [False, True], ids=["at once", "when all answer"])
+def test_killed_dashboard_leaves_no_process_behind(
+    environment: dict[str, str], settings: Settings, tmp_path: Path, settled: bool
+) -> None:
+    with serving(environment, tmp_path / "log", "--workers", "2") as (process, link):
+        if settled:
+            note = json.loads((settings.data_dir / "dashboard" / "stream.json").read_bytes())
+            assert ask(link.split("/sign-in")[0], "no key") == 401
+            assert ask_status(f"{note['url']}/api/v1/stream") == 401
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert any("stream" in child.cmdline() for child in children)
+        process.kill()
+        _, left = psutil.wait_procs(children, timeout=20)
+        assert left == []
+
+
+def ask_status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
 def test_prometheus_is_answered_for_all_processes_on_a_port_of_its_own(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
