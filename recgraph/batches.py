@@ -7,6 +7,7 @@ and only where one fails is each message of its batch judged by itself.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import reduce
 from operator import attrgetter
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recgraph.columns import Columns as C
-from recgraph.events import Rejection, Rules, SaleEvent, decode_strictly, parse_events, place_id
+from recgraph.events import Rejection, Rules, SaleEvent, decode_strictly, parse_event, place_id
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -64,51 +65,62 @@ def parse_batches(
         now = datetime.now(UTC)
         messages = batch.append_column(C.TOPIC_ID, _repeat(topic_id, C.TOPIC_ID, len(batch)))
         messages = messages.append_column(C.INGESTED_AT, _repeat(now, C.INGESTED_AT, len(batch)))
-        values = batch.column("value").to_pylist()
-        sure = _sure_batch(decode_strictly(values, rules), messages, rules, now)
-        if sure is not None:
-            yield sure
-        else:
-            yield from _judged_batches(parse_events(values, rules, now=now), messages)
+        yield from _parsed(messages, rules, now)
 
 
-def _sure_batch(
-    events: Sequence[SaleEvent] | None, messages: pa.RecordBatch, rules: Rules, now: datetime
-) -> pa.RecordBatch | None:
-    """The strictly decoded events of all messages, if no check can refuse one of them."""
-    if events is None:
-        return None
-    batch = _event_batch(events, messages)
-    time = batch.column(C.OCCURRED_AT)
-    ids = (batch.column(name) for name in (C.EVENT_ID, C.USER_ID, C.PRODUCT_ID))
+def _parsed(messages: pa.RecordBatch, rules: Rules, now: datetime) -> Iterator[pa.RecordBatch]:
+    """What a strict decoder takes and no check refuses; then the others, judged one by one."""
+    decoded = decode_strictly(messages.column("value").to_pylist(), rules)
+    events = [each for each in decoded if each is not None]
+    taken, others = _parted(messages, [each is not None for each in decoded])
+    batch = _event_batch(events, taken)
+    is_sure = _are_sure(batch, taken, rules, now)
+    sure, _ = _parted(batch, is_sure)
+    _, doubtful = _parted(taken, is_sure)
+    yield sure
+    for some in (others, doubtful):
+        if len(some):
+            yield from _judged(some, rules, now)
+
+
+def _are_sure(
+    events: pa.RecordBatch, messages: pa.RecordBatch, rules: Rules, now: datetime
+) -> pa.BooleanArray:
+    """Whether each event that was decoded strictly is one without a further look."""
+    time = events.column(C.OCCURRED_AT)
+    ids = (events.column(name) for name in (C.EVENT_ID, C.USER_ID, C.PRODUCT_ID))
     checks = (
         pc.less_equal(pc.binary_length(messages.column("value")), rules.max_message_bytes),
         pc.greater_equal(time, pa.scalar(rules.earliest, time.type)),
         pc.less_equal(time, pa.scalar(now + rules.max_future, time.type)),
         *(pc.not_equal(pc.utf8_trim_whitespace(column), "") for column in ids),
     )
-    return batch if all(pc.all(check, min_count=0).as_py() for check in checks) else None
+    return reduce(pc.and_, checks)
 
 
-def _judged_batches(
-    parsed: Sequence[SaleEvent | Rejection], messages: pa.RecordBatch
-) -> Iterator[pa.RecordBatch]:
+def _judged(messages: pa.RecordBatch, rules: Rules, now: datetime) -> Iterator[pa.RecordBatch]:
+    parsed = [parse_event(raw, rules, now=now) for raw in messages.column("value").to_pylist()]
     events = [each for each in parsed if isinstance(each, SaleEvent)]
     rejections = [each for each in parsed if isinstance(each, Rejection)]
-    is_event = pa.array([isinstance(each, SaleEvent) for each in parsed], pa.bool_())
-    yield _event_batch(events, messages.filter(is_event))
-    yield _rejection_batch(rejections, messages.filter(pc.invert(is_event)))
+    accepted, rejected = _parted(messages, [isinstance(each, SaleEvent) for each in parsed])
+    yield _event_batch(events, accepted)
+    yield _rejection_batch(rejections, rejected)
 
 
 def part_batch(parsed: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """The events and the rejected messages of a batch, each with the columns of its table."""
-    is_event = parsed.column(C.REASON).is_null()
-    n_events = pc.sum(is_event, min_count=0).as_py()
-    if n_events == len(parsed):  # nothing to part, nothing to copy
-        events, rejected = parsed, parsed.slice(0, 0)
-    else:
-        events, rejected = parsed.filter(is_event), parsed.filter(pc.invert(is_event))
+    events, rejected = _parted(parsed, parsed.column(C.REASON).is_null())
     return events.select(EVENT_TABLE.names), rejected.select(REJECTED_TABLE.names)
+
+
+def _parted(
+    rows: pa.RecordBatch, is_first: pa.BooleanArray | Sequence[bool]
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """The rows for which it holds, and the others."""
+    mask = pa.array(is_first, pa.bool_())
+    if mask.true_count == len(rows):  # nothing to part, nothing to copy
+        return rows, rows.slice(0, 0)
+    return rows.filter(mask), rows.filter(pc.invert(mask))
 
 
 def _repeat(value: Any, name: str, times: int) -> pa.Array:

@@ -171,42 +171,23 @@ def parse_event(raw: bytes | None, rules: Rules, *, now: datetime) -> SaleEvent 
     return _check(message, rules) or _check_time(message, rules, now)
 
 
-def parse_events(
-    raws: Iterable[bytes | None], rules: Rules, *, now: datetime
-) -> list[SaleEvent | Rejection]:
-    """What `parse_event` says of each message, in order and in a third of its time.
+def decode_strictly(raws: Iterable[bytes | None], rules: Rules) -> list[SaleEvent | None]:
+    """What a strict decoder makes of each message; None of one that it does not take as it is.
 
-    What a strict decoder takes is an event as it stands, if it passes the checks that no decoder
-    can make. All else is for `parse_event` to judge: an event of another form, or a rejection.
+    These are the events of `parse_event`, in a third of its time, but for the zone of their times,
+    unless the time is out of the window, an id is blank or the bytes are too many: what the caller
+    has to make sure of, a batch at a time.
     """
     if not rules.is_plain:
-        return [parse_event(raw, rules, now=now) for raw in raws]
+        return [None for _ in raws]
     decode = _strict_decoder(rules.max_id_length, rules.kinds).decode
-    latest = now + rules.max_future
-    parsed: list[SaleEvent | Rejection] = []
+    events: list[SaleEvent | None] = []
     for raw in raws:
         try:
-            event = decode(raw)  # type: ignore[arg-type]  # None is refused as well
-            is_sure = _is_sure(event, raw, rules, latest)  # type: ignore[arg-type]
+            events.append(decode(raw))  # type: ignore[arg-type]  # None is refused as well
         except _STRICT_ERRORS:
-            is_sure = False
-        parsed.append(event if is_sure else parse_event(raw, rules, now=now))
-    return parsed
-
-
-def decode_strictly(raws: Iterable[bytes | None], rules: Rules) -> list[SaleEvent] | None:
-    """What a strict decoder makes of the messages; None if it does not take every one as it is.
-
-    These are the events of `parse_event`, but for the zone of their times, if none has a time out
-    of the window, a blank id or too many bytes: what the caller has to make sure of.
-    """
-    if not rules.is_plain:
-        return None
-    decode = _strict_decoder(rules.max_id_length, rules.kinds).decode
-    try:
-        return list(map(decode, raws))  # type: ignore[arg-type]  # None is refused as well
-    except _STRICT_ERRORS:
-        return None
+            events.append(None)
+    return events
 
 
 @lru_cache(maxsize=8)
@@ -225,18 +206,6 @@ def _strict_decoder(max_id_length: int, kinds: frozenset[str]) -> "msgspec.json.
     ]
     event = msgspec.defstruct("StrictEvent", fields, bases=(SaleEvent,), frozen=True, gc=False)
     return msgspec.json.Decoder(event)
-
-
-def _is_sure(event: SaleEvent, raw: bytes, rules: Rules, latest: datetime) -> bool:
-    """Whether what was decoded strictly is an event without a further look."""
-    return bool(
-        event.occurred_at.tzinfo is UTC
-        and rules.earliest <= event.occurred_at <= latest
-        and event.user_id.strip()
-        and event.product_id.strip()
-        and (event.event_id is None or event.event_id.strip())
-        and len(raw) <= rules.max_message_bytes
-    )
 
 
 def _decode_mapped(raw: bytes, rules: Rules) -> _Message:

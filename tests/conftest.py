@@ -35,9 +35,8 @@ os.environ.pop("COLUMNS", None)
 _CACHE_DIR = load_settings().cache_dir
 
 # A JVM of the tests lives for minutes: the second compiler takes a third of its CPU time, which it
-# does not earn back. Without it the code cache is 48 MB, too small for Spark, and frames
-# are larger: the long lineage of ALS needs more stack than 1 MB.
-_JVM = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -Xss4m"
+# does not earn back. Without it the code cache is 48 MB, too small for Spark.
+_JVM = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 
 
 def requires(condition: object, reason: str) -> None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,7 +30,7 @@ from threadpoolctl import threadpool_limits
 from recgraph import generations
 from recgraph.config import Settings
 from recgraph.errors import GenerationError, ServiceError, StoreError, StoreUnavailable
-from recgraph.events import Rejection, parse_events, place_id, rules_from_settings
+from recgraph.events import Rejection, parse_event, place_id, rules_from_settings
 from recgraph.live_status import LiveReporter
 from recgraph.ports import Recommendations
 from recgraph.services.fold_in import FoldIn, Sale
@@ -277,11 +278,10 @@ class _Follower:
 
     def _parsed(self, batch: Batch) -> tuple[list[Sale], list[str]]:
         """The sales of a batch, and why the other messages are none."""
-        messages = [each for own in batch.values() for each in own]
         now = datetime.now(UTC)
-        parsed = parse_events([each.value for each in messages], self._rules, now=now)
         sales, rejected = [], []
-        for message, event in zip(messages, parsed, strict=True):
+        for message in chain.from_iterable(batch.values()):
+            event = parse_event(message.value, self._rules, now=now)
             if isinstance(event, Rejection):
                 rejected.append(event.reason.value)
                 continue
