@@ -19,8 +19,8 @@ _LOG_BYTES = 5_000_000
 """A log larger than this is set aside when Spark starts."""
 LOG_CONFIG = Path(__file__).with_name("log4j2.properties")
 _JVM = "-XX:+UseParallelGC -Xss4m"
-"""ALS fills and drops arrays without end: the parallel collector takes a third less of its time than
-G1. And the lineage of ten sweeps goes deep: not every compiler's frames fit a stack of 1 MB."""
+"""ALS fills and drops arrays without end: the parallel collector takes a third less of its time
+than G1. And the lineage of ten sweeps goes deep: not every compiler's frames fit 1 MB of stack."""
 
 
 @contextmanager
