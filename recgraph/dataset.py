@@ -34,16 +34,25 @@ class Rows(NamedTuple):
     """int64 seconds since 1970, None where the file has none."""
     is_bought: NDArray[np.bool_] | None = None
     """Which rows are of pairs that were bought, and not only viewed; None: all."""
+    is_purchase: NDArray[np.bool_] | None = None
+    """Which rows hold a purchase, and not only views and returns; None: all."""
 
     def where(self, mask: NDArray[np.bool_]) -> "Rows":
         """Some of the rows."""
         times = None if self.times is None else self.times[mask]
-        is_bought = None if self.is_bought is None else self.is_bought[mask]
-        return Rows(self.users[mask], self.items[mask], self.ratings[mask], times, is_bought)
+        flags = (
+            each if each is None else each[mask] for each in (self.is_bought, self.is_purchase)
+        )
+        return Rows(self.users[mask], self.items[mask], self.ratings[mask], times, *flags)
 
     def bought(self) -> "Rows":
         """The rows of what was bought."""
         return self if self.is_bought is None else self.where(self.is_bought)
+
+    def purchases(self) -> "Rows":
+        """The rows of pairs that were bought that hold a purchase: one of each pair at least."""
+        rows = self.bought()
+        return rows if rows.is_purchase is None else rows.where(rows.is_purchase)
 
     def counted(self) -> "Rows":
         """The same rows, each counting 1: for implicit feedback a rating says no more."""

@@ -115,10 +115,11 @@ def walk_ratings(rows: Rows, shape: tuple[int, int], choice: Choice) -> tuple[Ma
 
 
 def _found_lately(rows: Rows, shape: tuple[int, int], half_life_days: float | None) -> Matrix:
-    """The share of its weight that the first row of each pair still has; else what they come to."""
+    """The share that the first purchase of each pair still has; else what the rows come to."""
     matrix = weighed(rows, shape, None)
     if half_life_days is not None and rows.times is not None:
-        shares = np.exp2(-_ages_of_pairs(rows, shape, np.maximum) / np.float32(half_life_days))
+        ages = _ages_of_pairs(rows.purchases(), shape, np.maximum)
+        shares = np.exp2(-ages / np.float32(half_life_days))
         matrix.data = np.maximum(shares, _LEAST_RATING)
     return matrix
 
@@ -128,14 +129,14 @@ def own_purchases(rows: Rows, shape: tuple[int, int], choice: Choice) -> Matrix:
     bought, half_life_days = rows.bought(), choice.repeat_half_life_days
     own = weighed(bought, shape, half_life_days)
     if bought.times is not None:
-        silent = _ages_of_pairs(bought, shape, np.minimum)
+        silent = _ages_of_pairs(bought.purchases(), shape, np.minimum)
         own.data = repeats.strengths(own.data, silent, half_life_days)
     return own
 
 
 def fit_again(rows: Rows, shape: tuple[int, int], choice: Choice) -> Floats | None:
     """What each item adds to the repeats of its buyers; None without times."""
-    bought = rows.bought()
+    bought = rows.purchases()
     if bought.times is None or not len(bought.times):
         return None
     is_early = dataset.ages_in_days(bought.times) >= repeats.AGAIN_DAYS

@@ -117,8 +117,10 @@ def pairs_of_events(
         share = 1.0 if half_life_days is None else 0.5 ** (ages / half_life_days)
         return np.maximum(total(events["amount"] * share), least).astype(np.float32)
 
+    is_purchase = events["bought"] & (events["amount"] > 0)
     silent = np.full(len(keys), np.inf)
-    np.minimum.at(silent, pair, ages)
+    np.minimum.at(silent, pair[is_purchase], ages[is_purchase])
+    silent[np.isinf(silent)] = 0  # where nothing was bought, there is no silence either
     pairs = Pairs(
         *np.divmod(keys, n_items),
         decayed(weighing.half_life_days, least=10.0**-DIGITS),

@@ -46,6 +46,39 @@ def test_where_products_were_only_viewed_nothing_is_repeated() -> None:
     assert recommender.walk_ratings(viewed, (1, 1), choice)[1].nnz == 0
 
 
+def test_a_view_or_a_return_is_no_coming_back() -> None:
+    days = np.array([50, 45, 40, 70, 1, 0])
+    users, items = np.array([0, 0, 0, 0, 0, 1]), np.zeros(6, np.int64)
+    amounts = np.array([1, 1, 1, 0.1, 0.1, 1], np.float32)
+    is_purchase = amounts == 1
+    rows = Rows(users, items, amounts, (1_000 - days) * DAY, np.ones(6, bool), is_purchase)
+    choice = Choice(walk_half_life_days=14.0, repeat_half_life_days=HALF_LIFE)
+    unseen = rows.where(is_purchase)
+
+    first, last = recommender.walk_ratings(rows, (2, 1), choice)
+    assert last[0, 0] == pytest.approx(np.log1p(0.5 ** (50 / 14)), rel=1e-5)
+    assert first[0, 0] == pytest.approx(np.log1p(3.2), rel=1e-5)
+    found, expected = (recommender.fit_again(each, (2, 1), choice) for each in (rows, unseen))
+    assert found is not None
+    np.testing.assert_array_equal(found, expected)
+
+    total = sum(
+        amount * 0.5 ** (day / HALF_LIFE) for amount, day in zip(amounts, days, strict=True)
+    )
+    own = recommender.own_purchases(rows, (2, 1), choice)
+    silent = strengths(np.array([total - 1]), np.array([40.0]), HALF_LIFE)[0]
+    assert silent < total - 1, "40 days are a silence"
+    assert own[0, 0] == pytest.approx(silent, rel=1e-5)
+
+    events = np.zeros(5, EVENT)
+    events["time"], events["item"] = (1_000 - days[:5]) * MICROS_A_DAY, 0
+    events["amount"], events["bought"] = amounts[:5], is_purchase[:5]
+    weighing = weighing_from_settings(Settings(repeat_half_life_days=HALF_LIFE))
+    newest = np.array([1_000 * MICROS_A_DAY])
+    pairs = pairs_of_events(np.zeros(5, int), events, newest, weighing, 1)
+    assert pairs.repeats == pytest.approx([silent], rel=1e-5)
+
+
 def test_items_add_to_what_a_user_bought_only() -> None:
     own = sparse.csr_matrix(np.array([[2.0, 0.0, 1.0], [0.0, 0.0, 0.0]], np.float32))
     added = np.array([0.5, 0.7, 0.25], np.float32)

@@ -87,7 +87,8 @@ def evaluate(
     The settings are searched on a part of what may be learned from; the answers of the test are
     looked at once, at the end. The folder then has metrics.json (with the settings that were
     chosen), recommendations.csv (user_id,item_id,rank,score) and, for ratings, predictions.csv, so
-    that anybody can score it again. All is done in memory, without Spark.
+    that anybody can score it again. All is done in memory, on the local engine, without Spark,
+    whatever RECGRAPH_ENGINE says.
     """
     from recgraph import offline
 

@@ -35,7 +35,7 @@ class Buyers(NamedTuple):
     ever: Floats
     """How many users."""
     lately: Floats
-    """Those of them whose latest event with it is in the last ``recent_days`` of training."""
+    """Those of them whose latest purchase of it is in the last ``recent_days`` of training."""
     before: Floats
     """What `recgraph.repeats.again` takes."""
     kept: Floats

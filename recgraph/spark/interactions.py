@@ -79,7 +79,9 @@ def interactions_from_events(events: DataFrame, weighing: Weighing) -> DataFrame
     ``rating`` is what ALS and the walk's first steps get. Beside it stand ``recent_rating``, for
     the last step of the walk: how lately the user found the item; ``repeat_rating``, for what is
     bought again: the sum with a half-life of its own, as `recgraph.repeats.strengths` has it; and
-    ``early_rating``, the part of that sum from before the last `recgraph.repeats.AGAIN_DAYS`.
+    ``early_rating``, what purchases and returns give of that sum from before the last
+    `recgraph.repeats.AGAIN_DAYS`. ``last_at`` is the last purchase, where there is one, else the
+    last event: a view or a return ends no silence, and nobody comes back by it.
 
     Implicit feedback: the rating is the sum of the weights of the events' kinds, each halved for
     every half-life that it is older than the newest event; a return takes back what a purchase
@@ -94,10 +96,10 @@ def interactions_from_events(events: DataFrame, weighing: Weighing) -> DataFrame
         rating = F.max_by(C.RATING, F.struct(C.OCCURRED_AT, C.RATING))
         return _by_pair(rated, dict.fromkeys(_RATINGS, rating), F.count("*"))
     amount = amount_of_event(weighing)
-    is_purchase = F.col(C.KIND).isin(*BOUGHT_KINDS)
-    bought = F.round(F.sum(F.when(is_purchase, amount).otherwise(0.0)), DIGITS)
+    bought = F.round(F.sum(F.when(_is_sale(), amount).otherwise(0.0)), DIGITS)
     net = F.round(F.sum(amount), DIGITS)
-    return _by_pair(named, _ratings(amount, weighing, _newest(events)), bought, net)
+    last = F.max(F.when(is_purchase(amount), F.col(C.OCCURRED_AT)))
+    return _by_pair(named, _ratings(amount, weighing, _newest(events)), bought, net, last)
 
 
 def _ratings(amount: Column, weighing: Weighing, newest: datetime | None) -> Mapping[str, Column]:
@@ -108,31 +110,42 @@ def _ratings(amount: Column, weighing: Weighing, newest: datetime | None) -> Map
         return F.greatest(total, F.lit(least))
 
     half_life = weighing.repeat_half_life_days
-    early = F.when(_age_in_days(newest) >= AGAIN_DAYS, amount).otherwise(0.0)
+    is_early = _is_sale() & (_age_in_days(newest) >= AGAIN_DAYS)
+    early = F.when(is_early, amount).otherwise(0.0)
+    silent = F.min(F.when(is_purchase(amount), _age_in_days(newest)))
     found = decayed(amount, None)
     if weighing.walk_half_life_days is not None:
         found = _share_of_first(amount, newest, weighing.walk_half_life_days)
     return {
         C.RATING: decayed(amount, weighing.half_life_days, least=10.0**-DIGITS),
         C.RECENT_RATING: found,
-        C.REPEAT_RATING: _strength(decayed(amount, half_life), newest, half_life),
+        C.REPEAT_RATING: _strength(decayed(amount, half_life), silent, half_life),
         C.EARLY_RATING: decayed(early, half_life),
     }
 
 
 def _share_of_first(amount: Column, newest: datetime | None, half_life_days: float) -> Column:
     """The share of its weight that the first purchase still has; 0 where there is none."""
-    is_purchase = F.col(C.KIND).isin(*BOUGHT_KINDS) & (amount > 0)
-    first = F.min(F.when(is_purchase, _decay(newest, half_life_days)))
+    first = F.min(F.when(is_purchase(amount), _decay(newest, half_life_days)))
     return F.coalesce(F.round(first, DIGITS), F.lit(0.0))
 
 
-def _strength(sums: Column, newest: datetime | None, half_life_days: float | None) -> Column:
-    """The same as `recgraph.repeats.strengths`."""
+def _strength(sums: Column, silent: Column, half_life_days: float | None) -> Column:
+    """The same as `recgraph.repeats.strengths`; without a purchase, the sums."""
     if half_life_days is None:
         return sums
-    missed = sums * F.min(_age_in_days(newest)) * (math.log(2) / half_life_days)
+    missed = sums * F.coalesce(silent, F.lit(0.0)) * (math.log(2) / half_life_days)
     return sums / F.sqrt(F.greatest(missed / MISSED, F.lit(1.0)))
+
+
+def _is_sale() -> Column:
+    """Whether an event says something of what is bought."""
+    return F.col(C.KIND).isin(*BOUGHT_KINDS)
+
+
+def is_purchase(amount: Column) -> Column:
+    """Whether an event that counts so much is a purchase, and no view or return."""
+    return _is_sale() & (amount > 0)
 
 
 def amount_of_event(weighing: Weighing) -> Column:
@@ -178,14 +191,19 @@ def _age_in_days(newest: datetime | None) -> Column:
 
 
 def _by_pair(
-    events: DataFrame, ratings: Mapping[str, Column], bought: Column, net: Column | None = None
+    events: DataFrame,
+    ratings: Mapping[str, Column],
+    bought: Column,
+    net: Column | None = None,
+    last_bought: Column | None = None,
 ) -> DataFrame:
     """The events grouped by pair; pairs whose ``net`` is not positive are left out."""
+    last = F.max(C.OCCURRED_AT)
     grouped = events.groupBy(C.USER_ID, C.ITEM_ID).agg(
         *(rating.cast("float").alias(name) for name, rating in ratings.items()),
         F.count("*").cast("int").alias(C.N_EVENTS),
         (bought > 0).alias(C.IS_BOUGHT),
-        F.max(C.OCCURRED_AT).alias(C.LAST_AT),
+        (last if last_bought is None else F.coalesce(last_bought, last)).alias(C.LAST_AT),
         (F.lit(1.0) if net is None else net).alias("net"),
     )
     return grouped.where("net > 0").drop("net")

@@ -1,6 +1,6 @@
 """Events before the test period -> arrays on the driver, for a search of settings in memory.
 
-Events come aggregated by user, item and day: 21 bytes a row on the driver. Above `MAX_INTERACTIONS`
+Events come aggregated by user, item and day: 22 bytes a row on the driver. Above `MAX_INTERACTIONS`
 a seeded sample of the users is taken, so that memory stays bounded whatever the event table holds.
 """
 
@@ -20,6 +20,7 @@ from recgraph.spark.held_out import held_out_period
 from recgraph.spark.interactions import (
     amount_of_event,
     interactions_from_events,
+    is_purchase,
     training_interactions,
 )
 from recgraph.spark.model import Indexed, index_interactions
@@ -112,13 +113,17 @@ def _days(events: DataFrame, pairs: DataFrame, indexed: Indexed, settings: Setti
     days = (
         events.withColumnRenamed(C.PRODUCT_ID, C.ITEM_ID)
         .groupBy(C.USER_ID, C.ITEM_ID, F.to_date(C.OCCURRED_AT))
-        .agg(F.sum(amount).cast("float").alias("amount"), F.max(C.OCCURRED_AT).alias("at"))
+        .agg(
+            F.sum(amount).cast("float").alias("amount"),
+            F.max(C.OCCURRED_AT).alias("at"),
+            F.max(is_purchase(amount)).alias("is_purchase"),
+        )
         .join(kept, [C.USER_ID, C.ITEM_ID])
         .join(indexed.users, C.USER_ID)
         .join(indexed.items, C.ITEM_ID)
     )
     table = days.select(
-        C.USER_INDEX, C.ITEM_INDEX, "amount", F.unix_seconds("at"), C.IS_BOUGHT
+        C.USER_INDEX, C.ITEM_INDEX, "amount", F.unix_seconds("at"), C.IS_BOUGHT, "is_purchase"
     ).toArrow()
     columns = [column.to_numpy() for column in table.columns]
     # In one order, whatever the order of the partitions: so a seed gives the same search.

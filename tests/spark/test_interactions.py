@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 
 from recgraph.config import Settings
 from recgraph.repeats import strengths
@@ -129,6 +129,25 @@ def test_silence_weakens_a_repeat_and_what_was_early_is_known(spark: SparkSessio
     assert expected < early + late
     assert row["repeat_rating"] == pytest.approx(expected, rel=1e-5)
     assert row["early_rating"] == pytest.approx(early, rel=1e-5)
+
+
+def test_a_view_or_a_return_is_no_coming_back(spark: SparkSession) -> None:
+    def row(*further: dict[str, object]) -> Row:
+        frame = events(
+            spark, {"day": 10}, {"day": 11}, {"day": 12}, {"product": "new", "day": 60}, *further
+        )
+        weighing = IMPLICIT._replace(repeat_half_life_days=20.0, walk_half_life_days=20.0)
+        return interactions_from_events(frame, weighing).where("item_id = 'p'").collect()[0]
+
+    plain, viewed = row(), row({"kind": "view", "day": 0}, {"kind": "view", "day": 59})
+    returned = row({"quantity": -1, "day": 59})
+    assert viewed["recent_rating"] == plain["recent_rating"], "the first purchase counts"
+    assert viewed["early_rating"] == returned["early_rating"] == plain["early_rating"]
+    assert viewed["last_at"] == returned["last_at"] == plain["last_at"]
+    total = sum(0.5 ** ((60 - day) / 20) for day in (10, 11, 12))
+    for found, more in ((viewed, 0.1 * (0.5 ** (60 / 20) + 0.5 ** (1 / 20))), (plain, 0.0)):
+        expected = strengths(np.array([total + more]), np.array([48.0]), 20.0)[0]
+        assert found["repeat_rating"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_fresh_return_leaves_no_rating_below_nothing(spark: SparkSession) -> None:
