@@ -4,11 +4,13 @@ Arrays have users in rows and items in columns; ``seen`` items come as ragged ro
 ``offsets`` of shape ``(n_users + 1,)`` into a flat array ``items``, as in a CSR matrix.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from recgraph.errors import ModelError
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.integer]
@@ -17,9 +19,6 @@ Matrix: TypeAlias = Any
 
 _BLOCK = 64
 """Items per block of `top_k`: the row of maxima is then 1/64 of the scores."""
-
-_MAX_GATHERED = 8_000_000
-"""Floats of factors that `fold_in_users` gathers at once."""
 
 
 class Ragged(NamedTuple):
@@ -141,6 +140,11 @@ def fold_in_users(
     gram
         Y'Y of all items, where it is known already.
 
+    Raises
+    ------
+    ModelError
+        Without regularization, somebody's ratings do not determine the factors.
+
     References
     ----------
     Hu, Koren and Volinsky (2008), equation 4; Zhou et al. (2008), section 3.1.
@@ -151,37 +155,26 @@ def fold_in_users(
     elif gram is None:
         gram = item_factors.T @ item_factors
     users = np.zeros((ratings.shape[0], n_factors), np.float32)
-    for rows, places in _padded_rows(ratings, n_factors):
-        is_real = places >= 0
-        near = item_factors[ratings.indices[places]] * is_real[..., None]
-        values = ratings.data[places].astype(np.float32) * is_real
-        left, right = (is_real.astype(np.float32), values)
-        if alpha is not None:
-            left, right = alpha * values, (1 + alpha * values) * is_real
-        near_t = near.transpose(0, 2, 1)
-        penalty = regularization * is_real.sum(axis=1, dtype=np.float32) ** np.float32(exponent)
-        normal = gram + near_t @ (near * left[..., None])
-        normal += penalty[:, None, None] * np.eye(n_factors, dtype=np.float32)
-        users[rows] = np.linalg.solve(normal, near_t @ right[..., None])[..., 0]
+    for user in np.flatnonzero(np.diff(ratings.indptr)):
+        entries = slice(*ratings.indptr[user : user + 2])
+        near = item_factors[ratings.indices[entries]]
+        values = ratings.data[entries].astype(np.float32)
+        weights, wanted = (1, values) if alpha is None else (alpha * values, 1 + alpha * values)
+        normal = gram + (near.T * weights) @ near
+        normal.flat[:: n_factors + 1] += regularization * len(values) ** exponent
+        users[user] = _solve(normal, near.T @ wanted)
     return users
 
 
-def _padded_rows(ratings: Matrix, n_factors: int) -> Iterator[tuple[Ints, Ints]]:
-    """Rows with ratings, in groups of like lengths, and where their entries stand, -1 as padding.
-
-    Rows of one group share one array, so that NumPy solves many at once.
-    """
-    counts = np.diff(ratings.indptr)
-    order = np.argsort(counts, kind="stable")
-    order = order[counts[order] > 0]
-    start = 0
-    while start < len(order):
-        # The longest row of a group is its last one.
-        widths = counts[order[start:]] * np.arange(1, len(order) - start + 1) * n_factors
-        grams = np.arange(1, len(order) - start + 1) * n_factors**2
-        stop = start + max(1, int(np.searchsorted(widths + grams, _MAX_GATHERED)))
-        rows = order[start:stop]
-        columns = np.arange(counts[rows[-1]])
-        places = ratings.indptr[rows][:, None] + columns
-        yield rows, np.where(columns < counts[rows][:, None], places, -1)
-        start = stop
+def _solve(normal: Floats, right: Floats) -> Floats:
+    """The solution of a symmetric positive definite system; ``normal`` is lost."""
+    # Transposed it is in the order of LAPACK, which then needs no copy.
+    _, solution, trouble = lapack.sposv(normal.T, right, overwrite_a=True)
+    if trouble:  # no penalty, and too few ratings to do without one
+        message = (
+            "a user's factors cannot be solved for: the regularization is 0 or too near to it. "
+            "Raise RECGRAPH_REGULARIZATION."
+        )
+        raise ModelError(message)
+    found: Floats = solution
+    return found

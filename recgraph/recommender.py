@@ -13,7 +13,7 @@ from recgraph import blend, dataset, repeats, transforms, walk
 from recgraph.blend import Coefficients
 from recgraph.dataset import Rows
 from recgraph.engines import local
-from recgraph.model import Floats, Ints, Matrix, Ragged, TopK, mask, top_k
+from recgraph.model import Floats, Ints, Matrix, Ragged, TopK, fold_in_users, mask, top_k
 from recgraph.transforms import Transform
 
 _BLOCK_BYTES = 64 * 2**20
@@ -98,7 +98,7 @@ def fit_items(ratings: Matrix, choice: Choice) -> Floats:
 
 def users_of(items: Floats, ratings: Matrix, choice: Choice) -> Floats:
     """The factors of some users, by one exact half-step."""
-    return local.solve_users(
+    return fold_in_users(
         items,
         ratings,
         regularization=choice.regularization,

@@ -59,29 +59,10 @@ def fit_implicit(
         exponent=exponent,
         on_sweep=on_sweep,
     )
-    users = solve_users(
+    users = fold_in_users(
         items, ratings, regularization=regularization, alpha=alpha, exponent=exponent
     )
     return _finite(Factors(users, items))
-
-
-def solve_users(
-    items: Floats, ratings: Matrix, *, regularization: float, alpha: float, exponent: float
-) -> Floats:
-    """What `recgraph.model.fold_in_users` gives; by the library, where it has the penalty."""
-    if exponent:
-        return fold_in_users(
-            items, ratings, regularization=regularization, alpha=alpha, exponent=exponent
-        )
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, "blas"):
-        model = _new_model(items.shape[1], regularization, 1, 0)
-        model.item_factors = items
-        users: Floats = model.recalculate_user(
-            np.arange(ratings.shape[0]), _confidence(ratings, alpha)
-        )
-    return users
 
 
 def fit_items(
