@@ -4,6 +4,7 @@ Each page is a module of `dashboards.pages` with a path, a name, ``layout(store,
 ``register(app, store)``. Pages are laid out anew at each visit; nothing is kept between requests.
 """
 
+from collections.abc import Collection
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl
@@ -18,7 +19,7 @@ from dashboards.auth import Links
 from dashboards.headers import add_headers
 from dashboards.live import LiveParts, add_listening, register_live, stream_origin
 from dashboards.pages import degrees, network, overview, reviews, shop, top, user
-from dashboards.parts import Child, link, notice
+from dashboards.parts import IMAGE_HOSTS, Child, link, notice
 from dashboards.server import new_server
 from dashboards.shell import INDEX, navigation, shell
 from dashboards.signing import add_signing
@@ -41,6 +42,7 @@ def create_app(
     public_url: str | None = None,
     api: ApiParts | None = None,
     live: LiveParts | None = None,
+    image_hosts: Collection[str] = (),
 ) -> Dash:
     """Return the dashboard over a store.
 
@@ -63,8 +65,11 @@ def create_app(
     live
         What the shop and the live marks are made of; without it nobody buys, and pages stay as they
         were loaded.
+    image_hosts
+        Servers whose pictures of products are shown; none unless somebody wants them.
     """
     server = new_server(secret_key, hosts, public_url)
+    server.config[IMAGE_HOSTS] = frozenset(image_hosts)
     protect(server, accounts)
     add_signing(server, accounts, links)
     app = Dash(
@@ -89,7 +94,7 @@ def create_app(
     server.register_error_handler(DependencyException, _no_such_file)
     if api is not None:
         register_api(server, api)
-    add_headers(server, app.csp_hashes(), stream_origin)
+    add_headers(server, app.csp_hashes(), stream_origin, image_hosts)
     with server.test_request_context():
         # Dash gives out scripts of documents that it has made; another process may have made one.
         app.index()

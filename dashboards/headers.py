@@ -5,7 +5,7 @@ and nothing may be evaluated. Styles are the exception: Mantine, Plotly and AG G
 elements at run time, so the document that loads them, and no other answer, allows inline ones.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from flask import Flask, Response, request
@@ -29,14 +29,18 @@ _CACHED = ("/_dash-component-suites/", "/assets/")
 
 
 def content_security_policy(
-    script_hashes: Iterable[str] = (), *, allows_inline_styles: bool = False, stream: str = ""
+    script_hashes: Iterable[str] = (),
+    *,
+    allows_inline_styles: bool = False,
+    stream: str = "",
+    image_hosts: Iterable[str] = (),
 ) -> str:
     """Return the policy: this server only, no evaluation, no frames around it."""
     directives = {
         "default-src": "'none'",
         "script-src": " ".join(["'self'", *script_hashes]),
         "style-src": "'self' 'unsafe-inline'" if allows_inline_styles else "'self'",
-        "img-src": "'self' data:",
+        "img-src": " ".join(["'self' data:", *(f"https://{host}" for host in image_hosts)]),
         "font-src": "'self' data:",
         "connect-src": f"'self' {stream}".rstrip(),
         "form-action": "'self'",
@@ -47,7 +51,10 @@ def content_security_policy(
 
 
 def add_headers(
-    server: Flask, script_hashes: Iterable[str], stream_origin: Callable[[], str | None]
+    server: Flask,
+    script_hashes: Iterable[str],
+    stream_origin: Callable[[], str | None],
+    image_hosts: Collection[str] = (),
 ) -> None:
     """Put the headers on every answer of ``server``, errors and redirects included.
 
@@ -57,6 +64,8 @@ def add_headers(
     ----------
     stream_origin
         Returns where pages may listen for new lists, beside this server; asked at each document.
+    image_hosts
+        Where pages may load pictures from, beside this server.
     """
     hashes = list(script_hashes)
 
@@ -64,7 +73,9 @@ def add_headers(
         rule = request.url_rule
         if rule is not None and rule.rule in _DASH_DOCUMENTS and response.status_code == 200:
             stream = stream_origin() or ""
-            policy = content_security_policy(hashes, allows_inline_styles=True, stream=stream)
+            policy = content_security_policy(
+                hashes, allows_inline_styles=True, stream=stream, image_hosts=image_hosts
+            )
             response.headers.setdefault(_POLICY, policy)
         return response
 

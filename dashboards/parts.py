@@ -1,12 +1,13 @@
 """The pieces that pages are made of: cards, stats, tables, figures, notices, links."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import plotly.graph_objects as go
 from dash import dcc, html
+from flask import current_app, has_app_context
 
 from dashboards.figures import CONFIG
 from dashboards.text import ago, moment
@@ -15,6 +16,8 @@ from recgraph.ports import Kind
 
 Child: TypeAlias = Any
 """A component, a text, a number or a list of them: what Dash takes as children."""
+IMAGE_HOSTS = "IMAGE_HOSTS"
+"""Name of the server's option that holds where pictures may come from."""
 
 
 def url(path: str, **query: str) -> str:
@@ -36,6 +39,21 @@ def link(text: Child, href: str) -> Child:
 def vertex_link(kind: Kind, external_id: str, text: str) -> Child:
     """Return a link to the neighbourhood of a user or product."""
     return link(text, url("/network", vertex=vertex_id(kind, external_id)))
+
+
+def image_hosts() -> Collection[str]:
+    """Return the servers whose pictures are shown; none where no server lays a page out."""
+    hosts: Collection[str] = current_app.config.get(IMAGE_HOSTS, ()) if has_app_context() else ()
+    return hosts
+
+
+def picture(image_url: str | None, name: str) -> Child:
+    """Return a picture of a product; None where there is none, or its server is not allowed."""
+    found = urlsplit(image_url or "")
+    if found.scheme != "https" or found.hostname not in image_hosts():
+        return None
+    # The server of the picture learns no address of ours.
+    return html.Img(src=image_url, alt=name, className="picture", referrerPolicy="no-referrer")
 
 
 def user_link(user_id: str) -> Child:

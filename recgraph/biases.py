@@ -50,8 +50,13 @@ def residuals(ratings: Matrix, biases: Biases) -> Matrix:
 def joined(users: Floats, items: Floats, biases: Biases) -> tuple[Floats, Floats]:
     """The factors with mean and biases in two columns more, ``(n, n_factors + 2)`` each."""
     user_side = np.column_stack([users, np.ones(len(users)), biases.mean + biases.users])
-    item_side = np.column_stack([items, biases.items, np.ones(len(items))])
-    return user_side.astype(np.float32), item_side.astype(np.float32)
+    return user_side.astype(np.float32), joined_items(items, biases.items)
+
+
+def joined_items(items: Floats, biases: Floats) -> Floats:
+    """The items' side of `joined`, from the bias of each."""
+    item_side = np.column_stack([items, biases, np.ones(len(items))])
+    return item_side.astype(np.float32)
 
 
 def without_taste(factors: Floats) -> Floats:

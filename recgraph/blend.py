@@ -93,6 +93,10 @@ class Signals(NamedTuple):
             scores *= self.items.discount
         return scores
 
+    def of_factors(self, items: Floats) -> "Signals":
+        """The same of other items, by their factors, where ALS alone counts."""
+        return Signals(self.users, Items(items), {}, (self.shape[0], len(items)))
+
     def parts_at(self, lists: Ints) -> dict[str, Floats]:
         """The parts of the scores of some items, by name; each has the shape of ``lists``.
 

@@ -249,6 +249,12 @@ class Settings(BaseSettings):
     be and still be published, as a share."""
     gate_min_measured: int = Field(default=30, ge=1)
     """Test users (explicit feedback: test ratings) that it takes to refuse a generation."""
+    max_listed_items: int = Field(default=100_000, ge=1)
+    """Explicit feedback: lists are chosen from so many items, those with most ratings; with all the
+    work would grow as users times items, and what few have rated is predicted by chance."""
+    max_ranked_users: int = Field(default=10_000, ge=2)
+    """Users of the test period whose lists are measured, at most, drawn at random; errors are those
+    of all users."""
     max_score_block_mb: int = Field(default=128, ge=1)
     """Memory one Spark task may use for a block of scores, in MiB."""
     max_neighbours: int = Field(default=500, ge=1, le=10_000)
@@ -297,6 +303,16 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(default=60_000, ge=1)
     """Requests to the API that one key or account may send in a minute; each process of `serve`
     lets its part of them pass, so that together they never let more."""
+    show_images: bool = False
+    """Show the pictures of products that the catalogue names; browsers then load them from the
+    servers of ``image_hosts``, which learn who looks at what. Off, pages load nothing from outside.
+    """
+    image_hosts: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+$")]] = [
+        "m.media-amazon.com",
+        "images-na.ssl-images-amazon.com",
+        "ecx.images-amazon.com",
+    ]
+    """Servers that pictures may come from, over HTTPS; those of others are not shown."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.:\[\]-]+$")
     """Where browsers find the proxy with TLS in front of the dashboard, such as
     ``https://shop.example``; its ``X-Forwarded-*`` headers are believed then, and cookies are

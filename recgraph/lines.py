@@ -65,7 +65,8 @@ def read_blocks(path: Path, *, block_bytes: int) -> Iterator[Block]:
     Raises
     ------
     InputError
-        The file cannot be read, breaks off, is damaged, or is no text.
+        The file cannot be read, breaks off, is damaged, or is no text; once the lines before that
+        place are given.
     """
     line, end = 1, 0
     with _opened(path) as (text, file):
@@ -114,7 +115,16 @@ def file_digest(path: Path) -> str:
 def _whole_lines(path: Path, text: BufferedReader | GzipFile, block_bytes: int) -> Iterator[bytes]:
     parts: list[bytes] = []
     size = 0
-    while part := _read(path, text):
+    while True:
+        try:
+            part = _read(path, text)
+        except InputError:
+            data = b"".join(parts)
+            if b"\n" in data:
+                yield data[: data.rfind(b"\n") + 1]
+            raise
+        if not part:
+            break
         parts.append(part)
         size += len(part)
         if size < block_bytes:

@@ -45,6 +45,20 @@ class Rules(NamedTuple):
     """Items that no list holds."""
 
 
+def within(rules: Rules, pool: Ints) -> Rules:
+    """The rules where column j of the scores is of item ``pool[j]``."""
+    categories = None if rules.categories is None else rules.categories[pool]
+    hidden = None if rules.hidden is None else np.flatnonzero(np.isin(pool, rules.hidden))
+    return rules._replace(categories=categories, hidden=hidden)
+
+
+def pool_of(popularity: Floats, n: int) -> Ints | None:
+    """The n most popular items, in the order of their indices; None where there are no more."""
+    if len(popularity) <= n:
+        return None
+    return np.sort(np.argsort(-popularity, kind="stable")[:n])
+
+
 def codes_of(values: Sequence[str | None]) -> Codes:
     """The codes of a value an item."""
     names = sorted({value for value in values if value})

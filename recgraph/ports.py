@@ -147,6 +147,8 @@ class ItemProfile(msgspec.Struct, frozen=True):
     recommended_to: list[RecommendedTo] = []
     similar: list[Similar] = []
     """Its strongest neighbours by the walk."""
+    image_url: str | None = None
+    """As of `Product`."""
 
 
 class Hit(msgspec.Struct, frozen=True):

@@ -13,11 +13,20 @@ from recgraph.blend import Coefficients
 from recgraph.fallback import Filled, Popular
 from recgraph.lists import Codes, Rules
 from recgraph.metrics import Floats64
-from recgraph.model import Floats, Ints, Matrix, Ragged, mask
+from recgraph.model import Floats, Ints, Matrix, Ragged, TopK, mask
 from recgraph.walk import Shares, top_shares
 
 N_REASONS = 3
 """Bought items that a row names, at most."""
+
+
+class Pool(NamedTuple):
+    """The items that lists are chosen from, where ALS alone counts."""
+
+    items: Ints
+    """Their indices, ascending."""
+    factors: Floats
+    """Of each of them."""
 
 
 class Shelf(NamedTuple):
@@ -26,6 +35,8 @@ class Shelf(NamedTuple):
     rules: Rules
     departments: Codes
     popular: Popular
+    pool: Pool | None = None
+    """None where lists are chosen from all items."""
 
 
 class Made(NamedTuple):
@@ -69,19 +80,34 @@ def make_lists(
         Whose popular items fill the lists; those of each user's department unless given.
     """
     signals = blend.signals(users, items, coefficients)
-    scores = signals.scores()
-    if exclude_seen:
-        mask(scores, Ragged(bought.indptr, bought.indices))
-    top = lists.choose(scores, shelf.rules)
+    seen = bought if exclude_seen else None
+    top = _best(signals, shelf, seen)
     parts = signals.parts_at(top.items)
     if segments is None:
         segments = fallback.segments_of(bought, shelf.departments)
-    seen = bought if exclude_seen else None
     filled = fallback.fill(top, parts, segments, shelf.popular, seen, shelf.rules)
     if (filled.top.items != top.items).any():
         parts = signals.parts_at(filled.top.items)
     because = reasons(users, items, coefficients, filled.top.items, parts)
     return Made(filled, *_exact(filled, parts), because)
+
+
+def _best(signals: blend.Signals, shelf: Shelf, seen: Matrix | None) -> TopK:
+    """The k best items of each user, of those that lists are chosen from."""
+    pool = shelf.pool
+    if pool is None:
+        scores = signals.scores()
+        if seen is not None:
+            mask(scores, Ragged(seen.indptr, seen.indices))
+        return lists.choose(scores, shelf.rules)
+    scores = signals.of_factors(pool.factors).scores()
+    if seen is not None:
+        places = np.minimum(np.searchsorted(pool.items, seen.indices), len(pool.items) - 1)
+        is_there = pool.items[places] == seen.indices
+        rows = np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr))
+        scores[rows[is_there], places[is_there]] = -np.inf
+    top = lists.choose(scores, lists.within(shelf.rules, pool.items))
+    return top._replace(items=np.where(top.items >= 0, pool.items[top.items], -1))
 
 
 def reasons(

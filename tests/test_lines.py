@@ -87,6 +87,19 @@ def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path, data: bytes, said
     assert str(path) in str(caught.value)
 
 
+def test_what_is_whole_before_a_gzip_breaks_off_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "a.json.gz"
+    text = b"".join(b'{"n": %d}\n' % number for number in range(5_000))
+    path.write_bytes(gzip.compress(text, mtime=0)[:-3_000])
+    blocks = read_blocks(path, block_bytes=10_000_000)
+    first = next(blocks)
+    assert first.data.endswith(b"\n")
+    assert text.startswith(first.data)
+    assert first.last_line > 1_000
+    with pytest.raises(InputError, match="breaks off"):
+        next(blocks)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(InputError, match="cannot be read: "):

@@ -81,3 +81,19 @@ def test_ids_are_read_one_a_line(tmp_path: Path) -> None:
     assert lists.read_ids(path) == {"12", "a b"}
     with pytest.raises(ConfigError, match=r"missing\.txt cannot be read"):
         lists.read_ids(tmp_path / "missing.txt")
+
+
+def test_the_pool_holds_the_most_popular_items_in_the_order_of_their_indices() -> None:
+    popularity = np.array([1, 5, 3, 5, 0], np.float32)
+    pool = lists.pool_of(popularity, 3)
+    assert pool is not None
+    assert pool.tolist() == [1, 2, 3]
+    assert lists.pool_of(popularity, 5) is None
+
+
+def test_rules_within_a_pool_are_those_of_its_items() -> None:
+    rules = Rules(2, np.array([4, 5, 6, 7]), 1, np.array([0, 3]))
+    found = lists.within(rules, np.array([1, 3]))
+    assert found.categories is not None
+    assert found.hidden is not None
+    assert (found.categories.tolist(), found.hidden.tolist()) == ([5, 7], [1])

@@ -2,7 +2,7 @@
 
 from dash import html
 
-from dashboards.parts import Child, link, url, vertex_link
+from dashboards.parts import Child, link, picture, url, vertex_link
 from dashboards.text import name_of, number
 from recgraph.graph import Profile, vertex_id
 from recgraph.ports import ItemProfile, UserProfile
@@ -66,6 +66,7 @@ def _item(item: ItemProfile) -> list[Child]:
     return [
         html.P("Product", className="kind item"),
         html.H2(name_of(item.title, item.item_id)),
+        picture(item.image_url, name_of(item.title, item.item_id)),
         html.P(" · ".join([item.item_id, *about]), className="hint"),
         html.P(link("Start from here", start)),
         _facts(item, "Buyers", "In lists"),

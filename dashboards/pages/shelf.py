@@ -10,7 +10,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from dashboards.parts import Child, aria, vertex_link
+from dashboards.parts import Child, aria, image_hosts, picture, vertex_link
 from dashboards.text import listed, name_of, source_name
 from recgraph.ports import ItemProfile, Reason, Store
 
@@ -28,6 +28,7 @@ class Row:
     about: str = ""
     """Where it comes from."""
     because: Sequence[Reason] = ()
+    image_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,23 @@ def shelf_of_user(store: Store, user_id: str, before: Mapping[str, Any] | None =
     places = None if before is None else before["places"]
     if user is None or not user.recommended:
         return Shelf([_row_of_item(item) for item in store.popular(N_POPULAR)], True, {}, places)
+    images = _images(store, [row.item_id for row in user.recommended])
     rows = [
-        Row(row.item_id, row.title, row.department, source_name(row.source), row.because)
+        Row(
+            *(row.item_id, row.title, row.department, source_name(row.source), row.because),
+            images.get(row.item_id),
+        )
         for row in user.recommended
     ]
     offsets = {} if user.freshness is None else user.freshness.offsets
     return Shelf(rows, False, offsets, places)
+
+
+def _images(store: Store, item_ids: list[str]) -> dict[str, str | None]:
+    """Return where the pictures of items are; nothing where none is shown."""
+    if not image_hosts():
+        return {}
+    return {item.item_id: item.image_url for item in store.items(item_ids).values()}
 
 
 def product_rows(items: Iterable[ItemProfile], *, can_buy: bool) -> Child:
@@ -107,7 +119,8 @@ def product_rows(items: Iterable[ItemProfile], *, can_buy: bool) -> Child:
 
 
 def _row_of_item(item: ItemProfile) -> Row:
-    return Row(item.item_id, item.title, item.department, f"{item.bought_degree:,} buyers")
+    buyers = f"{item.bought_degree:,} buyers"
+    return Row(item.item_id, item.title, item.department, buyers, image_url=item.image_url)
 
 
 def _row(row: Row, number: int | None, change: Child, *, can_buy: bool) -> Child:
@@ -128,4 +141,5 @@ def _row(row: Row, number: int | None, change: Child, *, can_buy: bool) -> Child
         **{"data-item": row.item_id},
     )
     head = [] if number is None else [html.Span(f"{number}", className="place")]
-    return html.Li([*head, html.Div(text, className="grow"), button])
+    shown = picture(row.image_url, name)
+    return html.Li([*head, shown, html.Div(text, className="grow"), button])

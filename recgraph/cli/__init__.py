@@ -20,6 +20,7 @@ from recgraph.cli import (  # noqa: F401
     ingest,
     keys,
     live,
+    pipeline,
     rejected,
     reviews,
     run,

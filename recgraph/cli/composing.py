@@ -86,6 +86,7 @@ def compose(
         public_url=settings.public_url,
         api=api,
         live=live_parts_of(settings, door),
+        image_hosts=settings.image_hosts if settings.show_images else (),
     )
     server: Flask = app.server
     return server

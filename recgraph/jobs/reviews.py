@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from recgraph import lines, reviews, tables
 from recgraph.claims import only_one
 from recgraph.config import Settings
-from recgraph.errors import InputError
+from recgraph.errors import InputError, unreadable
 from recgraph.spark import reviews as spark_reviews
 from recgraph.spark.reviews import Chunk, FileCounts, Tables
 from recgraph.spark.scratch import SCRATCH
@@ -133,6 +133,7 @@ def _load_file(
     spark: SparkSession, settings: Settings, path: Path, on_progress: OnProgress
 ) -> _Read:
     where = _where(settings)
+    before = _state(path)
     file_id = lines.file_digest(path)
     ledger = settings.reviews_dir / "files" / f"{file_id}.json"
     if ledger.exists() and tables.last_batch(where.lines, file_id) is not None:
@@ -143,6 +144,7 @@ def _load_file(
     n_lines = 0
     try:
         for chunk in _ahead(_chunks(spark, settings, path, file_id)):
+            _check_unchanged(path, before)
             if chunk.parts:
                 spark_reviews.append_chunk(spark, chunk, rules, where)
             n_lines = chunk.last_line
@@ -154,6 +156,24 @@ def _load_file(
     known = KnownFile(str(path), size, n_lines, datetime.now(UTC))
     write_whole(ledger, msgspec.json.encode(known))
     return _Read(path, file_id, n_lines)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What tells two contents of a file apart without reading it."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return found.st_size, found.st_mtime_ns
+
+
+def _check_unchanged(path: Path, before: tuple[int, int]) -> None:
+    # Lines of another content must not be committed under the digest of this one.
+    if _state(path) != before:
+        message = (
+            f"{path} was changed while it was being loaded. Load it again when nobody writes to it."
+        )
+        raise InputError(message)
 
 
 def _chunks(spark: SparkSession, settings: Settings, path: Path, file_id: str) -> Iterator[Chunk]:
@@ -168,16 +188,21 @@ def _chunks(spark: SparkSession, settings: Settings, path: Path, file_id: str) -
     file = str(path.absolute())
     parts: list[tuple[Path, int]] = []
     size, block = 0, None
-    for whole in lines.read_blocks(path, block_bytes=min(_MAX_PART_BYTES, chunk_bytes)):
-        block = whole.behind(after)
-        if block.data:
-            part = folder / f"{file_id}-{block.end}"
-            part.write_bytes(block.data)
-            parts.append((part, block.first_line))
-            size += len(block.data)
-        if size >= chunk_bytes:
+    try:
+        for whole in lines.read_blocks(path, block_bytes=min(_MAX_PART_BYTES, chunk_bytes)):
+            block = whole.behind(after)
+            if block.data:
+                part = folder / f"{file_id}-{block.end}"
+                part.write_bytes(block.data)
+                parts.append((part, block.first_line))
+                size += len(block.data)
+            if size >= chunk_bytes:
+                yield Chunk(file_id, file, parts, block.last_line, block.end, block.n_bytes_read)
+                parts, size = [], 0
+    except InputError:  # what could be read is kept
+        if block is not None and parts:
             yield Chunk(file_id, file, parts, block.last_line, block.end, block.n_bytes_read)
-            parts, size = [], 0
+        raise
     if block is not None:
         yield Chunk(file_id, file, parts, block.last_line, block.end, block.n_bytes_read)
 

@@ -93,11 +93,12 @@ def prove(
     Raises
     ------
     InputError
-        The file has no product of the table, or too few of them.
+        The file has no product of the table, or too few of them, or rows that are no reviews.
     """
     with stages("compare", "comparing the sample with the whole"):
         reviews = read_reviews(spark, settings)
         here = spark.read.parquet(str(path.absolute()))
+        _check_complete(here, path)
         is_stratified = C.WEIGHT in here.columns
         products = materialize(spark_sampling.products_of(reviews, is_stratified=is_stratified))
         design = spark_sampling.design_of(here, products)
@@ -109,6 +110,16 @@ def prove(
     with stages("prove", f"drawing {proof.N_REPLICATES} other samples"):
         names = STRATUM_NAMES if is_stratified else ("all products", *STRATUM_NAMES[1:])
         return proof.compare(*sampled, names=names, seed=seed, tolerance=tolerance)
+
+
+def _check_complete(here: DataFrame, path: Path) -> None:
+    bad = here.where(spark_sampling.is_incomplete()).count()
+    if bad:
+        message = (
+            f"{path} has {bad:,} rows without an id, a time or a rating from 1 to 5; expected "
+            "reviews as `recgraph reviews sample --output` writes them. Leave those rows out."
+        )
+        raise InputError(message)
 
 
 def _fraction(products: DataFrame, wanted: Wanted) -> float:

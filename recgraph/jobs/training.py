@@ -35,7 +35,7 @@ _TRAINING_SETTINGS = (
     "walk_exponent", "walk_half_life_days", "repeat_weight", "repeat_half_life_days", "seed",
     "min_user_items", "min_item_users", "content_weight", "cold_weight", "max_cold_items",
     "content_neighbours", "test_days", "test_share", "rating_prior", "k", "exclude_seen",
-    "max_per_category", "popularity_discount",
+    "max_per_category", "popularity_discount", "max_listed_items",
 )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def train(
             )
         with generations.open_new(settings.generations_dir, generation_id) as folder:
             with stages("write", "writing the generation"):
-                _write_frames(folder, graph, settings)
+                _write_frames(folder, graph, catalogue, settings)
                 _write_model(folder, trained)
                 weighing = weighing_from_settings(settings)
                 write_histories(folder, source.events, trained.model.indexed, weighing)
@@ -146,12 +146,15 @@ def _read_catalogue(spark: SparkSession, settings: Settings) -> DataFrame | None
     return spark.read.parquet(str(path)) if path.exists() else None
 
 
-def _write_frames(folder: Path, graph: spark_graph.Graph, settings: Settings) -> None:
+def _write_frames(
+    folder: Path, graph: spark_graph.Graph, catalogue: DataFrame | None, settings: Settings
+) -> None:
+    n = settings.max_neighbours
     frames: dict[str, DataFrame] = {
         generations.VERTICES: spark_graph.external_vertices(graph),
         generations.EDGES: spark_graph.external_edges(graph),
-        generations.USERS: spark_graph.user_profiles(graph, max_neighbours=settings.max_neighbours),
-        generations.ITEMS: spark_graph.item_profiles(graph, max_neighbours=settings.max_neighbours),
+        generations.USERS: spark_graph.user_profiles(graph, max_neighbours=n),
+        generations.ITEMS: spark_graph.item_profiles(graph, max_neighbours=n, catalogue=catalogue),
     }
     for name, frame in frames.items():
         frame.write.parquet(str(folder / name))

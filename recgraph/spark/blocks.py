@@ -5,7 +5,7 @@ A block holds as many users as `rows_per_block` allows, so that its scores of al
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,14 +17,16 @@ from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.model import Floats, Matrix, Ragged
 from recgraph.repeats import AGAIN_DAYS
-from recgraph.spark.model import Indexed
+
+if TYPE_CHECKING:  # fits work on blocks of users as well
+    from recgraph.spark.model import Indexed
 
 _MICROS_A_DAY = 86_400_000_000
 _BYTES_A_SCORE = 24
 """4 of the score, and at most 20 while the walk is added to it."""
 
 
-def bought(indexed: Indexed) -> DataFrame:
+def bought(indexed: "Indexed") -> DataFrame:
     """The interactions that are purchases, or ratings, and not only views."""
     return indexed.interactions.where(C.IS_BOUGHT)
 
@@ -42,7 +44,7 @@ class Buyers(NamedTuple):
     """The other half of it."""
 
 
-def count_buyers(indexed: Indexed, settings: Settings) -> Buyers:
+def count_buyers(indexed: "Indexed", settings: Settings) -> Buyers:
     """Who bought each item, ever and lately, and how much of it again."""
     all_bought = bought(indexed)
     newest = indexed.interactions.agg(F.max(C.LAST_AT).alias("newest"))

@@ -30,6 +30,7 @@ from recgraph.spark.blocks import (
 )
 from recgraph.spark.model import Indexed
 from recgraph.spark.predicted import PREDICTED, error_metrics, errors_of_unknown
+from recgraph.spark.recommend import pool_of
 from recgraph.spark.scratch import materialize
 
 _TEST, _TEST_RATINGS = "test_items", "test_ratings"
@@ -38,13 +39,14 @@ _BY = ("task", "recommender")
 _BY_USER = metrics.ByUser._fields
 _EVALUATED = (
     f"task string, recommender string, {', '.join(f'{name} double' for name in _BY_USER)}, "
-    "items array<int>, n_pairs long, n_known long, squared double, absolute double"
+    "items array<int>, user string, n_pairs long, n_known long, squared double, absolute double"
 )
 _EVALUATED_SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in _BY),
         *((name, pa.float64()) for name in _BY_USER),
         ("items", pa.list_(pa.int32())),
+        ("user", pa.string()),
         ("n_pairs", pa.int64()),
         ("n_known", pa.int64()),
         ("squared", pa.float64()),
@@ -70,16 +72,30 @@ def evaluate(
     """
     train = model.indexed
     known = test.where(C.IS_BOUGHT).join(train.users, C.USER_ID).join(train.items, C.ITEM_ID)
-    relevant = lists_by_user(known, {C.ITEM_INDEX: _TEST, C.RATING: _TEST_RATINGS})
+    relevant = materialize(lists_by_user(known, {C.ITEM_INDEX: _TEST, C.RATING: _TEST_RATINGS}))
     users = with_lists(model.users, relevant, how="inner")
     rules = rules_of(train.products, train.n_items, settings)._replace(hidden=None)
+    pool = pool_of(model, settings)
+    if pool is not None:
+        rules = rules._replace(hidden=np.setdiff1d(np.arange(train.n_items), pool))
+    ranked = _ranked_users(relevant, settings)
     items = Items(model.side.items, model.buyers.ever, model.buyers.lately, rules)
     scale = _scale(train)
-    rows = materialize(users.mapInArrow(_evaluator(model, items, scale, settings), _EVALUATED))
+    rows = materialize(
+        users.mapInArrow(_evaluator(model, items, scale, ranked, settings), _EVALUATED)
+    )
     errors = rows.where("task is null").select(*PREDICTED)
     if settings.feedback == "explicit":
         errors = errors.union(errors_of_unknown(model, test, scale))
     return _ranking_metrics(rows, items, train.n_users, settings), error_metrics(errors)
+
+
+def _ranked_users(relevant: DataFrame, settings: Settings) -> Ints:
+    """Indices of the users whose lists are measured: always the same, at most so many."""
+    draw = F.xxhash64(C.INDEX, F.lit(settings.seed))
+    drawn = relevant.select(C.INDEX).orderBy(draw).limit(settings.max_ranked_users)
+    found: Ints = drawn.toArrow().column(C.INDEX).to_numpy()
+    return found
 
 
 def _scale(train: Indexed) -> evaluation.Scale:
@@ -89,25 +105,28 @@ def _scale(train: Indexed) -> evaluation.Scale:
 
 
 def _evaluator(
-    model: Model, items: Items, scale: evaluation.Scale, settings: Settings
+    model: Model, items: Items, scale: evaluation.Scale, ranked: Ints, settings: Settings
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     context = model.indexed.interactions.sparkSession.sparkContext
-    broadcast = context.broadcast((items, model.side))
+    broadcast = context.broadcast((items, model.side, ranked))
     n_rows = rows_per_block(model.indexed.n_items, settings)
     k, seed, is_explicit = settings.k, settings.seed, settings.feedback == "explicit"
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        items, side = broadcast.value
+        items, side, ranked = broadcast.value
         measured = evaluation.recommenders(side.coefficients)
-        for batch in blocks(batches, n_rows):
+        for batch in batches:
+            is_ranked = np.isin(batch.column(C.INDEX).to_numpy(), ranked)
+            for some in blocks([batch.filter(pa.array(is_ranked))], n_rows):
+                block = _test_block(some, side)
+                for lists in evaluation.rank_block(block, items, k=k, recommenders=measured):
+                    yield _ranked_rows(lists)
             block = _test_block(batch, side)
-            for ranked in evaluation.rank_block(block, items, k=k, recommenders=measured):
-                yield _ranked_rows(ranked)
             if is_explicit:
                 errors = evaluation.predict_explicit(block, items, scale)
             else:
                 errors = evaluation.predict_implicit(block, items, seed=seed)
-            yield _error_rows(errors)
+            yield _error_rows(errors, block.users)
 
     return run
 
@@ -134,15 +153,16 @@ def _ranked_rows(ranked: evaluation.Ranked) -> pa.RecordBatch:
     )
 
 
-def _error_rows(errors: list[evaluation.Errors]) -> pa.RecordBatch:
+def _error_rows(errors: list[evaluation.Errors], users: Ints) -> pa.RecordBatch:
     """A row a user and predictor."""
     columns: dict[str, list[Any]] = {name: [] for name in PREDICTED}
     for each in errors:
-        n_pairs = np.bincount(each.users)
+        n_pairs = np.bincount(each.users, minlength=len(users))
         asked = n_pairs > 0
         columns["recommender"] += [each.predictor] * int(asked.sum())
         for name, of_pairs in (("squared", np.square(each.errors)), ("absolute", abs(each.errors))):
-            columns[name] += np.bincount(each.users, of_pairs)[asked].tolist()
+            columns[name] += np.bincount(each.users, of_pairs, len(users))[asked].tolist()
+        columns["user"] += users[asked].astype(str).tolist()
         columns["n_pairs"] += n_pairs[asked].tolist()
         columns["n_known"] += n_pairs[asked].tolist()
     return _evaluated_batch(len(columns["recommender"]), **columns)

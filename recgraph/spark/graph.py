@@ -224,8 +224,16 @@ def _named_items(graph: Graph, index: str) -> DataFrame:
     )
 
 
-def item_profiles(graph: Graph, *, max_neighbours: int) -> DataFrame:
-    """A row an item: `recgraph.ports.ItemProfile` and item_index, sorted by item_index."""
+def item_profiles(
+    graph: Graph, *, max_neighbours: int, catalogue: DataFrame | None = None
+) -> DataFrame:
+    """A row an item: `recgraph.ports.ItemProfile` and item_index, sorted by item_index.
+
+    Parameters
+    ----------
+    catalogue
+        item_id and image_url; without it there are no pictures.
+    """
     users = graph.vertices.where(F.col(C.KIND) == USER).select(
         F.col(C.ID).alias(C.SRC), F.col(C.EXTERNAL_ID).alias(C.USER_ID)
     )
@@ -249,6 +257,10 @@ def item_profiles(graph: Graph, *, max_neighbours: int) -> DataFrame:
     for name, (kind, neighbour) in lists.items():
         near = _nearest(edges, C.DST, kind, neighbour, max_neighbours)
         items = _with_neighbours(items, near, name, C.DST)
+    if catalogue is None:
+        items = items.withColumn(C.IMAGE_URL, F.lit(None).cast("string"))
+    else:
+        items = items.join(catalogue.select(C.ITEM_ID, C.IMAGE_URL), C.ITEM_ID, "left")
     return items.drop(C.ID).orderBy(C.ITEM_INDEX)
 
 

@@ -22,13 +22,17 @@ from recgraph.errors import NoInteractionsError
 from recgraph.model import Floats, Matrix
 from recgraph.ports import Product
 from recgraph.spark import transforms
+from recgraph.spark.biases import USER_BASE, take_biases
 from recgraph.spark.ids import dense_ids
-from recgraph.spark.scratch import materialize
+from recgraph.spark.scratch import batches_of, materialize
 from recgraph.transforms import Fitted, transformed
 
 _CHECKPOINT_INTERVAL = 10
 """Sweeps between checkpoints: without them a fit of 15 or more overflows the stack of the JVM."""
 _NO_CHECKPOINTS = -1
+_BLOCK_BYTES, _BLOCK_RATINGS = 128 * 2**20, 5_000_000
+"""Factors and ratings in one block of ALS, about: a task holds a block, and sends what another
+needs of it in one piece, for which Java has 2 GiB."""
 
 
 class Indexed(NamedTuple):
@@ -94,7 +98,7 @@ def index_interactions(interactions: DataFrame) -> Indexed:
 def fit_als(indexed: Indexed, settings: Settings) -> Factors:
     """The factors of users and items, after ``settings.n_iterations`` sweeps.
 
-    The local engine and explicit feedback hold all interactions on the driver, 12 bytes each.
+    The local engine holds all interactions on the driver, 12 bytes each; Spark the items' factors.
 
     References
     ----------
@@ -121,32 +125,43 @@ def fit_als(indexed: Indexed, settings: Settings) -> Factors:
 
 def _fit_explicit(indexed: Indexed, settings: Settings) -> Factors:
     """Factors that predict ratings: mean and biases, and ALS on the rest."""
+    if settings.engine == "spark":
+        return _fit_explicit_by_spark(indexed, settings)
     ratings = _collected(indexed)
     found = biases.fit_biases(ratings, damping=settings.bias_damping)
-    rest = biases.residuals(ratings, found)
-    if settings.engine == "local":
-        users, items = local.fit_explicit(
-            rest,
-            n_factors=settings.n_factors,
-            regularization=settings.regularization,
-            n_iterations=settings.n_iterations,
-            seed=settings.seed,
-        )
-    else:
-        fitted = _fit_by_spark(_as_frame(rest, indexed), indexed, settings)
-        users = _factor_matrix(fitted.users, indexed.n_users, C.INDEX, C.FACTORS)
-        items = fitted.items
+    users, items = local.fit_explicit(
+        biases.residuals(ratings, found),
+        n_factors=settings.n_factors,
+        regularization=settings.regularization,
+        n_iterations=settings.n_iterations,
+        seed=settings.seed,
+    )
     return _distributed(*biases.joined(users, items, found), indexed)
+
+
+def _fit_explicit_by_spark(indexed: Indexed, settings: Settings) -> Factors:
+    rest = take_biases(indexed.interactions, indexed.n_items, damping=settings.bias_damping)
+    fitted = _fit_by_spark(rest.residuals, indexed, settings)
+    joined = F.concat(C.FACTORS, F.array(F.lit(1.0).cast("float"), USER_BASE)).alias(C.FACTORS)
+    users = materialize(fitted.users.join(rest.user_bases, C.INDEX).select(C.INDEX, joined))
+    return Factors(users, biases.joined_items(fitted.items, rest.item_biases.astype(np.float32)))
 
 
 def _fit_by_spark(ratings: DataFrame, indexed: Indexed, settings: Settings) -> Factors:
     """MLlib's factors of user_index, item_index, rating."""
     als = new_als(ratings, settings, is_implicit=settings.feedback == "implicit")
-    model = als.fit(ratings)
+    n_blocks = max(als.getNumUserBlocks(), _least_blocks(indexed, settings))
+    model = als.setNumBlocks(n_blocks).fit(ratings)
     users = materialize(
         model.userFactors.select(F.col("id").alias(C.INDEX), F.col("features").alias(C.FACTORS))
     )
     return Factors(users, _factor_matrix(model.itemFactors, indexed.n_items, "id", "features"))
+
+
+def _least_blocks(indexed: Indexed, settings: Settings) -> int:
+    """Blocks of ALS that a task has the memory for."""
+    factor_bytes = 4 * settings.n_factors * max(indexed.n_users, indexed.n_items)
+    return max(factor_bytes // _BLOCK_BYTES, indexed.n_interactions // _BLOCK_RATINGS) + 1
 
 
 def new_als(ratings: DataFrame, settings: Settings, *, is_implicit: bool) -> ALS:
@@ -182,14 +197,6 @@ def _collected(indexed: Indexed) -> Matrix:
     return sparse.csr_matrix((ratings[order], items[order], indptr), shape=shape)
 
 
-def _as_frame(ratings: Matrix, indexed: Indexed) -> DataFrame:
-    """A matrix as a materialized frame of user_index, item_index, rating."""
-    users = np.repeat(np.arange(indexed.n_users, dtype=np.int32), np.diff(ratings.indptr))
-    columns = {C.USER_INDEX: users, C.ITEM_INDEX: ratings.indices, C.RATING: ratings.data}
-    spark = indexed.interactions.sparkSession
-    return materialize(spark.createDataFrame(pa.table(columns)).repartition(C.USER_INDEX))
-
-
 def _distributed(users: Floats, items: Floats, indexed: Indexed) -> Factors:
     """Factors of this process as those of Spark are."""
     flat = pa.array(users.ravel(), pa.float32())
@@ -200,8 +207,10 @@ def _distributed(users: Floats, items: Floats, indexed: Indexed) -> Factors:
 
 def _factor_matrix(frame: DataFrame, n_rows: int, index: str, factors: str) -> Floats:
     """The factors of a frame as one array, row i for index i."""
-    table = frame.select(index, factors).toArrow()
-    flat = table.column(factors).combine_chunks().flatten().to_numpy()
-    matrix = np.zeros((n_rows, len(flat) // max(1, len(table))), np.float32)
-    matrix[table.column(index).to_numpy()] = flat.reshape(len(table), -1)
+    matrix = np.zeros((n_rows, 0), np.float32)
+    for batch in batches_of(materialize(frame.select(index, factors))):
+        flat = batch.column(factors).flatten().to_numpy()
+        if batch.num_rows and not matrix.size:
+            matrix = np.zeros((n_rows, len(flat) // batch.num_rows), np.float32)
+        matrix[batch.column(index).to_numpy()] = flat.reshape(batch.num_rows, -1)
     return matrix

@@ -16,20 +16,25 @@ from recgraph.intervals import UserSums, interval_of_users, root
 from recgraph.metrics import Interval
 from recgraph.spark.blend import Model
 
-PREDICTED = ("recommender", "n_pairs", "n_known", "squared", "absolute")
-"""Columns of errors: who predicts, pairs of the user, those of them that training knows, and the
-sums of the squared and of the absolute errors."""
+PREDICTED = ("user", "recommender", "n_pairs", "n_known", "squared", "absolute")
+"""Columns of errors: whose, who predicts, pairs of the user, those of them that training knows, and
+the sums of the squared and of the absolute errors."""
 
 
 def error_metrics(errors: DataFrame) -> list[ErrorMetrics]:
-    """RMSE and MAE of each predictor over the pairs of all users."""
+    """RMSE and MAE of each predictor over the pairs of all users.
+
+    A user may have a row for the pairs that training knows and one for the others.
+    """
+    sums_of_user = (F.sum(name).alias(name) for name in PREDICTED[2:])
+    by_user = errors.groupBy("user", "recommender").agg(*sums_of_user)
     n = F.col("n_pairs").cast("double")
     sums = {"pairs": n, "known": F.col("n_known"), "pairs_2": n * n}
     for name in ("squared", "absolute"):
         value = F.col(name)
         sums |= {name: value, f"{name}_pairs": n * value, f"{name}_2": value * value}
     rows = (
-        errors.groupBy("recommender")
+        by_user.groupBy("recommender")
         .agg(F.count("*").alias("users"), *(F.sum(each).alias(name) for name, each in sums.items()))
         .where("pairs > 0")
         .orderBy("recommender")
@@ -74,6 +79,8 @@ def errors_of_unknown(model: Model, test: DataFrame, scale: Scale) -> DataFrame:
     test
         user_id, item_id, rating of the test period.
     """
+    known = F.col(C.USER_INDEX).cast("string")
+    user = F.coalesce(known, F.concat(F.lit("unknown "), C.USER_ID))
     pairs = test.join(_user_bases(model), C.USER_ID, "left").join(
         _item_biases(model), C.ITEM_ID, "left"
     )
@@ -81,7 +88,7 @@ def errors_of_unknown(model: Model, test: DataFrame, scale: Scale) -> DataFrame:
     clipped = F.least(F.greatest(base, F.lit(scale.lowest)), F.lit(scale.highest))
     predictions = {ALS: clipped, BIASES: clipped, CONSTANT: F.lit(scale.mean)}
     unknown = pairs.where("user_base is null or item_bias is null")
-    return _errors(unknown, predictions)
+    return _errors(unknown.withColumn("user", user), predictions)
 
 
 def _errors(pairs: DataFrame, predictions: dict[str, Column]) -> DataFrame:
@@ -89,10 +96,10 @@ def _errors(pairs: DataFrame, predictions: dict[str, Column]) -> DataFrame:
         F.struct(F.lit(name).alias("recommender"), (predicted - F.col(C.RATING)).alias("error"))
         for name, predicted in predictions.items()
     ]
-    errors = pairs.select(C.USER_ID, F.explode(F.array(*each)).alias("each"))
+    errors = pairs.select("user", F.explode(F.array(*each)).alias("each"))
     error = F.col("each.error")
     return (
-        errors.groupBy(C.USER_ID, "each.recommender")
+        errors.groupBy("user", "each.recommender")
         .agg(
             F.count("*").alias("n_pairs"),
             F.sum(error * error).alias("squared"),
@@ -104,11 +111,13 @@ def _errors(pairs: DataFrame, predictions: dict[str, Column]) -> DataFrame:
 
 
 def _user_bases(model: Model) -> DataFrame:
-    """user_id and ``user_base``: the mean and the user's bias, the last of its joined factors."""
+    """user_id, user_index and ``user_base``: mean and user's bias, the last of its factors."""
     factors = model.factors.users.select(
         F.col(C.INDEX).alias(C.USER_INDEX), F.element_at(C.FACTORS, -1).alias("user_base")
     )
-    return model.indexed.users.join(factors, C.USER_INDEX).select(C.USER_ID, "user_base")
+    return model.indexed.users.join(factors, C.USER_INDEX).select(
+        C.USER_ID, C.USER_INDEX, "user_base"
+    )
 
 
 def _item_biases(model: Model) -> DataFrame:

@@ -15,7 +15,7 @@ from recgraph import blend, fallback, lists
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.model import Floats, Ints
-from recgraph.recommend import Made, Shelf, make_lists
+from recgraph.recommend import Made, Pool, Shelf, make_lists
 from recgraph.spark.blend import RATINGS, SEEN, Model, Side, of_lists, users_of
 from recgraph.spark.blocks import blocks, csr, rows_per_block
 from recgraph.spark.scratch import materialize
@@ -39,7 +39,15 @@ def shelf_of(model: Model, settings: Settings) -> Shelf:
     popularity = _popularity(model, settings)
     n = _POPULAR_LENGTH * settings.k
     popular = fallback.popular_lists(popularity, departments, n, rules.hidden)
-    return Shelf(rules, departments, popular)
+    items = pool_of(model, settings)
+    pool = None if items is None else Pool(items, model.side.items.factors[items])
+    return Shelf(rules, departments, popular, pool)
+
+
+def pool_of(model: Model, settings: Settings) -> Ints | None:
+    """The items that lists are chosen from; None, all."""
+    is_explicit = settings.feedback == "explicit"
+    return lists.pool_of(model.buyers.ever, settings.max_listed_items) if is_explicit else None
 
 
 def _popularity(model: Model, settings: Settings) -> Floats:
@@ -63,8 +71,10 @@ def recommend_top_k(model: Model, settings: Settings, shelf: Shelf | None = None
     that a user only viewed may be recommended. Who bought nearly everything gets a shorter list.
     """
     context = model.indexed.interactions.sparkSession.sparkContext
-    broadcast = context.broadcast((model.side, shelf or shelf_of(model, settings)))
-    n_rows = rows_per_block(model.indexed.n_items, settings)
+    shelf = shelf or shelf_of(model, settings)
+    broadcast = context.broadcast((model.side, shelf))
+    n_listed = model.indexed.n_items if shelf.pool is None else len(shelf.pool.items)
+    n_rows = rows_per_block(n_listed, settings)
     exclude_seen = settings.exclude_seen
 
     def recommend(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

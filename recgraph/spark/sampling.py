@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from recgraph.columns import Columns as C
 from recgraph.proof import Found
+from recgraph.reviews import HIGHEST, LOWEST
 from recgraph.sampling import (
     FIRST_YEAR,
     LENGTH,
@@ -43,6 +44,13 @@ class Sampled(NamedTuple):
     found: Found
     counts: Counts
     design: Design
+
+
+def is_incomplete() -> Column:
+    """Whether a row of a sample lacks what every review has, as `recgraph.reviews` lets it in."""
+    must = (C.USER_ID, C.ITEM_ID, C.RATING, C.REVIEWED_AT)
+    lacks = reduce(lambda one, other: one | other, (F.col(name).isNull() for name in must))
+    return lacks | ~F.col(C.RATING).between(LOWEST, HIGHEST)
 
 
 def products_of(reviews: DataFrame, *, is_stratified: bool = True) -> DataFrame:

@@ -6,7 +6,11 @@ same twice, which ALS needs. Driver and executors must share the data folder, as
 """
 
 import uuid
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
 
+import pyarrow as pa
+import pyarrow.dataset as pads
 from pyspark.sql import DataFrame
 
 SCRATCH = "spark.recgraph.scratch"
@@ -19,3 +23,12 @@ def materialize(frame: DataFrame) -> DataFrame:
     path = f"{spark.conf.get(SCRATCH)}/{uuid.uuid4().hex}"
     frame.write.parquet(path)
     return spark.read.schema(frame.schema).parquet(path)
+
+
+def batches_of(frame: DataFrame) -> Iterator[pa.RecordBatch]:
+    """The rows of a materialized frame on the driver, in batches.
+
+    Collected, they would lie in the heap of the JVM all at once.
+    """
+    files = [unquote(urlsplit(file).path) for file in frame.inputFiles()]
+    yield from pads.dataset(sorted(files)).to_batches()

@@ -54,7 +54,7 @@ def write_reviews(path: Path, n_rows: int, *, seed: int = 1) -> None:
 
 def batches(n_rows: int, *, seed: int = 1) -> Iterator[list[bytes]]:
     """The lines, some thousand at a time."""
-    words = _vocabulary(np.random.default_rng(seed))
+    words = vocabulary(np.random.default_rng(seed))
     for number, first in enumerate(range(0, n_rows, _BATCH)):
         rng = np.random.default_rng([seed, number])
         yield _lines(rng, words, min(_BATCH, n_rows - first), n_rows)
@@ -76,11 +76,16 @@ def ratings_of(rng: np.random.Generator, users: Numbers, items: Numbers) -> Floa
     return np.where(rng.random(len(users)) < _DISAPPOINTED, 1.0, stars)
 
 
+def seconds_of(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
+    """Whole days, in seconds since 1970."""
+    return (_START + _SPAN * rng.random(n) ** 0.3).astype(np.int64) // 86_400 * 86_400
+
+
 def _lines(rng: np.random.Generator, words: NDArray, n: int, n_rows: int) -> list[bytes]:
     users, items = users_and_items(rng, n, n_rows)
     ratings = ratings_of(rng, users, items)
-    seconds = (_START + _SPAN * rng.random(n) ** 0.3).astype(int) // 86_400 * 86_400
-    texts = _texts(rng, words, n)
+    seconds = seconds_of(rng, n)
+    texts = texts_of(rng, words, n)
     votes = np.where(rng.random(n) < 0.12, rng.zipf(1.8, n).clip(max=5_000), 0)
     verified = rng.random(n) < 0.83
     rows = zip(users, items, ratings, seconds, texts, votes, verified, strict=True)
@@ -111,7 +116,8 @@ def _row(
     return row | ({"vote": f"{votes:,}"} if votes else {})
 
 
-def _texts(rng: np.random.Generator, words: NDArray, n: int) -> list[str]:
+def texts_of(rng: np.random.Generator, words: NDArray, n: int) -> list[str]:
+    """Texts of words from a vocabulary."""
     lengths = rng.lognormal(_MEAN_LOG_WORDS, _SIGMA_WORDS, n).astype(int).clip(1, 2_000)
     chosen = words[_ranks(rng, int(lengths.sum()), len(words), 0.999, 2.0).astype(int)]
     ends = np.cumsum(lengths)
@@ -120,7 +126,8 @@ def _texts(rng: np.random.Generator, words: NDArray, n: int) -> list[str]:
     ]
 
 
-def _vocabulary(rng: np.random.Generator) -> NDArray:
+def vocabulary(rng: np.random.Generator) -> NDArray:
+    """Words, the most frequent first."""
     letters = np.array(list("etaoinshrdlucmfwygpbvk"))
     lengths = rng.integers(2, 9, _WORDS)
     words = ["".join(rng.choice(letters, n)) for n in lengths]

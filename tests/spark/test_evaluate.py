@@ -1,13 +1,16 @@
 """Ranking metrics and errors from Spark, on a checkerboard whose answers are known."""
 
+import numpy as np
 import pytest
 from pyspark.sql import DataFrame
 
 from recgraph.config import Settings
 from recgraph.generations import RankingMetrics
+from recgraph.intervals import interval_of_users, user_sums
 from recgraph.spark import blend
 from recgraph.spark.evaluate import evaluate
 from recgraph.spark.model import Indexed, index_interactions
+from recgraph.spark.recommend import pool_of, recommend_top_k
 
 DIAGONAL = [(f"user {u:02}", f"item {u:02}", 1.0) for u in range(20)]
 """What the checkerboard withholds."""
@@ -108,3 +111,69 @@ def test_evaluate_explicit_is_better_than_the_mean(
     assert by_name["als"].rmse < by_name["constant"].rmse / 2
     assert by_name["constant"].rmse == pytest.approx(2.0, abs=0.2)
     assert {row.recommender for row in ranking} == {"als", "popular", "recent", "repeats"}
+
+
+def rated(frame: DataFrame) -> DataFrame:
+    """The checkerboard with ratings that differ: user u gives 1 to 5 stars by item."""
+    stars = "cast(1 + pmod(hash(user_id, item_id), 5) as float) as rating"
+    return frame.selectExpr(stars, *(name for name in frame.columns if name != "rating"))
+
+
+def test_known_and_unknown_pairs_of_a_user_count_as_one_user(
+    checkerboard: DataFrame, small: Settings
+) -> None:
+    explicit = small.model_copy(update={"feedback": "explicit"})
+    model = blend.fit(index_interactions(rated(checkerboard)), explicit)
+    pairs = [(f"user {u:02}", f"item {u:02}", 1.0 + u % 5) for u in range(20)]
+    pairs += [(f"user {u:02}", "a stranger", 1.0 + u % 5) for u in range(10)]
+    _, errors = evaluate(model, purchases(checkerboard, pairs), explicit)
+    constant = next(row for row in errors if row.predictor == "constant")
+    row = model.indexed.interactions.agg({"rating": "avg"}).first()
+    assert row is not None
+    squares = np.array([(row[0] - rating) ** 2 for _, _, rating in pairs])
+    users = np.array([int(user[-2:]) for user, _, _ in pairs])
+    expected = interval_of_users(user_sums(users, squares))
+    assert expected is not None
+    assert (constant.n_pairs, constant.n_known) == (30, 20)
+    assert constant.rmse_low == pytest.approx(expected.low**0.5)
+    assert constant.rmse_high == pytest.approx(expected.high**0.5)
+
+
+def test_lists_of_some_users_are_measured_and_the_errors_of_all(
+    checkerboard: DataFrame, small: Settings
+) -> None:
+    explicit = small.model_copy(update={"feedback": "explicit", "max_ranked_users": 7})
+    model = blend.fit(index_interactions(rated(checkerboard)), explicit)
+    ranking, errors = evaluate(model, purchases(checkerboard, DIAGONAL), explicit)
+    assert {row.n_users for row in ranking} == {7}
+    assert {row.n_pairs for row in errors} == {20}
+
+
+def test_lists_of_predicted_ratings_come_from_the_items_with_most_of_them(
+    checkerboard: DataFrame, small: Settings
+) -> None:
+    limits = {"feedback": "explicit", "max_listed_items": 4, "k": 2}
+    explicit = small.model_copy(update=limits)
+    rows = rated(checkerboard).where("item_id < 'item 06' or user_id < 'user 12'")
+    model = blend.fit(index_interactions(rows), explicit)
+    pool = pool_of(model, explicit)
+    assert pool is not None
+    assert pool.tolist() == [0, 1, 2, 3]
+    listed = recommend_top_k(model, explicit.model_copy(update={"exclude_seen": False}))
+    scores = {
+        row["index"]: model.factors.items[pool] @ np.array(row["factors"], np.float32)
+        for row in model.factors.users.collect()
+    }
+    lists: dict[int, list[int]] = {user: [] for user in scores}
+    for row in listed.orderBy("user_index", "rank").collect():
+        lists[row["user_index"]].append(row["item_index"])
+    for user, found in scores.items():
+        assert lists[user] == np.argsort(-found)[:2].tolist()
+    new = recommend_top_k(model, explicit).collect()
+    seen = {(row["user_index"], row["item_index"]) for row in model.indexed.interactions.collect()}
+    assert {row["item_index"] for row in new} <= {0, 1, 2, 3}
+    assert not seen & {(row["user_index"], row["item_index"]) for row in new}
+    test = purchases(checkerboard, DIAGONAL)
+    ranking, _ = evaluate(model, test, explicit)
+    als = next(row for row in ranking if row.recommender == "als")
+    assert als.coverage <= 4 / 20

@@ -9,8 +9,10 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 
 from recgraph.config import Settings
+from recgraph.errors import InputError
 from recgraph.items import read_items
 from recgraph.jobs import features as job
+from recgraph.jobs import pipeline as pipeline_job
 from recgraph.jobs import reviews as loading
 from recgraph.jobs import training
 from recgraph.spark import features, pipeline
@@ -131,3 +133,19 @@ def test_a_saved_pipeline_predicts_the_same(
     assert before == after
     assert set(before) == {"item 0", "item 7"}
     assert before["item 0"] < 2 < 4 < before["item 7"]
+
+
+def test_the_reviews_become_one_saved_pipeline(
+    spark: SparkSession, on_reviews: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "ratings-model"
+    saved = pipeline_job.save_pipeline(spark, on_reviews, folder, Stages())
+    reviews = spark_reviews.read_reviews(spark, spark_reviews.tables_in(on_reviews.reviews_dir))
+    pairs = reviews.select("user_id", "item_id").distinct()
+    users, items = (pairs.select(name).distinct().count() for name in pairs.columns)
+    assert (saved.ratings, saved.users, saved.items) == (pairs.count(), users, items)
+    assert saved.stages == ["StringIndexerModel", "StringIndexerModel", "ALSModel"]
+    found = PipelineModel.load(str(folder)).transform(pairs)
+    assert found.where("prediction is not null").count() == saved.ratings
+    with pytest.raises(InputError, match="is there already"):
+        pipeline_job.check_folder(folder)

@@ -103,6 +103,21 @@ def test_item_profiles_hold_buyers_and_readers(house: Graph) -> None:
     assert salt["similar"] == []
 
 
+def test_item_profiles_have_the_pictures_of_the_catalogue(
+    spark: SparkSession, house: Graph
+) -> None:
+    catalogue = spark.createDataFrame(
+        [("salt", "https://img.example/s.jpg")], "item_id string, image_url string"
+    )
+    rows = spark_graph.item_profiles(house, max_neighbours=5, catalogue=catalogue).collect()
+    assert {row["item_id"]: row["image_url"] for row in rows} == {
+        "bread": None,
+        "milk": None,
+        "salt": "https://img.example/s.jpg",
+    }
+    assert [row["item_index"] for row in rows] == [0, 1, 2]
+
+
 def test_degrees_of_items_describe_the_distribution(house: Graph) -> None:
     degrees = spark_graph.degrees_of_items(house)
     assert degrees.recommended == [(1, 2), (2, 1)]

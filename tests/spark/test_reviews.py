@@ -156,15 +156,31 @@ def test_a_file_that_breaks_off_is_named_and_what_was_whole_stays(
     whole = write_lines(tmp_path / "whole.json.gz", lines)
     broken = tmp_path / "broken.json.gz"
     broken.write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 4])
-    small = settings.model_copy(update={"review_chunk_mb": 1})
-    first, second = load(spark, small, broken, whole)
+    first, second = load(spark, settings, broken, whole)  # less than a chunk
     assert first.error is not None
     assert "interrupted download" in first.error
     assert 0 < first.loaded == first.lines < 3000
     assert second.error is None
     assert counts(second) == (3000, 3000 - first.loaded, 0, first.loaded)
+    small = settings.model_copy(update={"review_chunk_mb": 1})
     (again,) = load(spark, small, broken)
     assert again.error is not None
+
+
+def test_a_file_that_is_changed_while_it_is_loaded_is_named(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    one_line = settings.model_copy(update={"review_chunk_mb": 1})
+    path = write_lines(tmp_path / "reviews.json", reviews_of(5_000))
+
+    def change(path: Path, done: int, size: int) -> None:
+        write_lines(path, reviews_of(1))
+
+    (found,) = job.load_files(spark, one_line, [path], Stages(), change)
+    assert found.error is not None
+    assert "was changed while it was being loaded" in found.error
+    (again,) = load(spark, one_line, path)
+    assert (again.lines, again.was_known, again.error) == (1, False, None)
 
 
 def test_files_are_looked_at_before_anything_is_loaded(settings: Settings, tmp_path: Path) -> None:

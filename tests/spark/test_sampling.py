@@ -121,6 +121,17 @@ def test_a_biased_file_is_not_faithful(spark: SparkSession, here: Settings, tmp_
     assert not found.checks[-1].passed
 
 
+def test_rows_that_are_no_reviews_are_counted(
+    spark: SparkSession, here: Settings, tmp_path: Path
+) -> None:
+    table = review_table().to_pandas()
+    table.loc[:2, "rating"] = None
+    table.loc[3, "rating"] = 9.0
+    table.to_parquet(tmp_path / "holes.parquet")
+    with pytest.raises(InputError, match="has 4 rows without an id, a time or a rating"):
+        prove(spark, here, tmp_path / "holes.parquet")
+
+
 def test_counts_by_group_are_the_whole(spark: SparkSession, here: Settings) -> None:
     reviews = spark_reviews.read_reviews(spark, spark_reviews.tables_in(here.reviews_dir))
     products = spark_sampling.products_of(reviews)
