@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
+import psutil
 import typer
 from pymongo.collection import Collection
 from werkzeug.test import EnvironBuilder
@@ -29,7 +30,7 @@ from recgraph.cli.composing import compose
 from recgraph.config import Settings, load_settings
 from recgraph.services.accounts import MongoAccounts
 from recgraph.services.connection import Document
-from recgraph.services.embedded import ensure_mongo, stop_all
+from recgraph.services.embedded import ensure_mongo, service_states, stop_all
 from recgraph.services.mongo import MongoStore, open_store
 from recgraph.services.publish import publish
 from tests.benchmarks import load
@@ -65,15 +66,16 @@ def main(
         try:
             with _opened(settings) as (store, key):
                 found: dict[str, Any] = {"cpu_us": cpu_of_parts(settings, store, key)}
-                with _serving(settings, workers) as address:
-                    found |= measure(store, key, address, seconds)
+                with _serving(settings, workers) as (address, server):
+                    pids = {"server": server, "mongodb": _pid_of_mongo(settings)}
+                    found |= measure(store, key, address, pids, seconds)
             typer.echo(msgspec.json.encode({"workers": workers, **found}).decode())
         finally:
             stop_all(settings)
 
 
 def measure(
-    store: MongoStore, key: str, address: tuple[str, int], seconds: float
+    store: MongoStore, key: str, address: tuple[str, int], pids: dict[str, int], seconds: float
 ) -> dict[str, Any]:
     users, items = (
         [each["_id"] for each in _collection(store, kind).find({}, {"_id": 1})]
@@ -82,7 +84,14 @@ def measure(
     lists = requests_of(key, users, lambda user: ("GET", f"users/{user}/recommendations", None))
     load.run(address, lists, 100, 3)  # both processes have read the pointer and the key
     found: dict[str, Any] = {"load_average": os.getloadavg()[0]}
-    found["list_500"] = load.run(address, lists, 500, seconds).summary()
+    before = cpu_s(pids)
+    outcome = load.run(address, lists, 500, seconds)
+    found["list_500"] = outcome.summary() | {
+        "cpu_us_a_request": {
+            name: round(1e6 * (spent - before[name]) / len(outcome.latencies_ms))
+            for name, spent in cpu_s(pids).items()
+        }
+    }
     found |= highest(address, lists)
     choose = random.Random(42)
     baskets = [choose.sample(items, 5) for _ in range(200)]
@@ -106,6 +115,16 @@ def measure(
     ).summary()
     found["load_average_after"] = os.getloadavg()[0]
     return found
+
+
+def cpu_s(pids: dict[str, int]) -> dict[str, float]:
+    """Return the CPU seconds so far of processes and their children, and of this one."""
+    spent = {"client": time.process_time()}
+    for name, pid in pids.items():
+        process = psutil.Process(pid)
+        times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+        spent[name] = sum(each.user + each.system for each in times)
+    return spent
 
 
 def highest(address: tuple[str, int], request: Callable[[int], bytes]) -> dict[str, Any]:
@@ -180,6 +199,11 @@ def _collection(store: MongoStore, kind: str) -> Collection[Document]:
     return store.collection(kind, store.current().manifest.id)
 
 
+def _pid_of_mongo(settings: Settings) -> int:
+    (pid,) = [each.pid for each in service_states(settings) if each.name == "mongodb" and each.pid]
+    return pid
+
+
 @contextmanager
 def _opened(settings: Settings) -> Iterator[tuple[MongoStore, str]]:
     with open_store(ensure_mongo(settings, err.print), settings.mongo_database) as store:
@@ -190,8 +214,8 @@ def _opened(settings: Settings) -> Iterator[tuple[MongoStore, str]]:
 
 
 @contextmanager
-def _serving(settings: Settings, workers: int) -> Iterator[tuple[str, int]]:
-    """Give the address of `recgraph serve` in a process of its own."""
+def _serving(settings: Settings, workers: int) -> Iterator[tuple[tuple[str, int], int]]:
+    """Give the address of `recgraph serve` in a process of its own, and its pid."""
     command = [sys.executable, "-m", "recgraph.cli", "serve", "--no-stream", "--json"]
     environment = os.environ | {
         "RECGRAPH_DATA_DIR": str(settings.data_dir),
@@ -209,7 +233,7 @@ def _serving(settings: Settings, workers: int) -> Iterator[tuple[str, int]]:
             assert url.hostname is not None
             assert url.port is not None
             time.sleep(5)  # the processes make their applications
-            yield url.hostname, url.port
+            yield (url.hostname, url.port), process.pid
         finally:
             process.send_signal(signal.SIGTERM)
 
