@@ -157,13 +157,18 @@ def ingest(
         query = spark_events.start_query(
             messages, handle, checkpoint=checkpoint, once=once, seconds=settings.batch_seconds
         )
-        while not query.awaitTermination(_POLL_S):  # type: ignore[arg-type]
+
+        def poll() -> None:
+            nonlocal known
             reached = _next_offsets(query)
             known = _say_if_grown(known, reached)
             on_poll(progress, reached)
+
+        while not query.awaitTermination(_POLL_S):  # type: ignore[arg-type]
+            poll()
             if stop.is_set():
                 _stop_after_batch(query)
-        on_poll(progress, _next_offsets(query))
+        poll()
     return progress
 
 

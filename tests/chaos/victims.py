@@ -15,7 +15,7 @@ from recgraph.machine import end_process, is_free_port
 from recgraph.services import embedded, processes
 from recgraph.status import Status, read_status
 
-_COME_UP_S = 120.0
+_COME_UP_S = 300.0
 _STOP_S = 60.0
 
 

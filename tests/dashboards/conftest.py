@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from pymongo.database import Database
 
 from dashboards.app import create_app
@@ -55,6 +55,7 @@ def site(store: MongoStore, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def browser() -> Iterator[Browser]:
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     requires(executable, "Chromium is not installed")
+    expect.set_options(timeout=15_000)  # as long as a click may take
     with sync_playwright() as playwright:
         chromium = playwright.chromium
         opened = chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
