@@ -3,8 +3,9 @@
 ``python -m tests.benchmarks.bench_sizes [N_ROWS ...] [--steps STEPS] [--folder DIR]``, 1,000,000
 rows and all steps by default. Spark makes the table of reviews, from the distributions of
 `tests.benchmarks.reviews_data` and without files: what loading takes, `bench_reviews` measures.
-Each step is a process of its own, the command where there is one; its memory is that of all its
-processes together. Settings come from the environment, such as ``RECGRAPH_N_FACTORS=16``.
+Each step is a process of its own, the command where there is one; its memory and its CPU time are
+those of all its processes together. Settings come from the environment, such as
+``RECGRAPH_N_FACTORS=16``.
 """
 
 import os
@@ -13,12 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import typer
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -118,16 +121,36 @@ def fit() -> None:
     """Fit ALS to all reviews and make the lists: a training without evaluation and graph."""
     settings, stages = load_settings(train_on="reviews"), Stages(typer.echo)
     with jobs.open_spark(settings, stages) as spark:
-        with stages("read", "reading reviews"):
+        with timed("read"):
             events = read_source(spark, settings).events
-        with stages("interactions", "counting who rated what"):
+        with timed("interactions"):
             indexed = index_interactions(training_interactions(events, settings))
-        with stages("fit", f"fitting {indexed.n_interactions:,} ratings"):
+        sizes = f"{indexed.n_interactions:,} ratings, {indexed.n_users:,} users"
+        typer.echo(f"{sizes}, {indexed.n_items:,} items")
+        with timed("fit"):
             factors = fit_als(indexed, settings)
-        with stages("recommend", f"{indexed.n_users:,} users, {indexed.n_items:,} items"):
+        with timed("top-N"):
             model = blend.blended(indexed, factors, settings)
             recommend_top_k(model, settings)
-    typer.echo(stages.seconds)
+
+
+@contextmanager
+def timed(stage: str) -> Iterator[None]:
+    """Say how long the block took, and how much CPU time."""
+    started, cpu = time.monotonic(), cpu_seconds(psutil.Process())
+    yield
+    spent = cpu_seconds(psutil.Process()) - cpu
+    typer.echo(f"  {stage}: {time.monotonic() - started:,.0f} s, {spent:,.0f} s of CPU")
+
+
+def cpu_seconds(root: psutil.Process) -> float:
+    """What a process, those below it, and those of them that ended have used."""
+    total = 0.0
+    for process in (root, *root.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def run(step: str, n_rows: int, folder: Path, *, with_texts: bool) -> None:
@@ -139,11 +162,14 @@ def run(step: str, n_rows: int, folder: Path, *, with_texts: bool) -> None:
     command = [sys.executable, *STEPS[step]]
     if step == "table":
         command += [str(n_rows), *(["--texts"] if with_texts else [])]
-    started = time.monotonic()
-    with watch_memory(list) as peak:
-        done = subprocess.run(command, env=environment, check=False, cwd=folder)
-    seconds = time.monotonic() - started
-    said = f"{n_rows:,} rows, {step}: {seconds:,.0f} s, {peak.peak_bytes / 2**30:.2f} GiB at most"
+    started, cpu = time.monotonic(), 0.0
+    with watch_memory(list) as peak, subprocess.Popen(command, env=environment, cwd=folder) as done:
+        while done.poll() is None:
+            with suppress(psutil.NoSuchProcess):
+                cpu = max(cpu, cpu_seconds(psutil.Process(done.pid)))
+            time.sleep(1)
+    spent = f"{time.monotonic() - started:,.0f} s, {cpu:,.0f} s of CPU"
+    said = f"{n_rows:,} rows, {step}: {spent}, {peak.peak_bytes / 2**30:.2f} GiB at most"
     typer.echo(said + ("" if done.returncode == 0 else f", ended with {done.returncode}"))
 
 
