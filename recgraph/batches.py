@@ -65,7 +65,7 @@ def parse_batches(
         now = datetime.now(UTC)
         messages = batch.append_column(C.TOPIC_ID, _repeat(topic_id, C.TOPIC_ID, len(batch)))
         messages = messages.append_column(C.INGESTED_AT, _repeat(now, C.INGESTED_AT, len(batch)))
-        yield from _parsed(messages, rules, now)
+        yield from filter(len, _parsed(messages, rules, now))
 
 
 def _parsed(messages: pa.RecordBatch, rules: Rules, now: datetime) -> Iterator[pa.RecordBatch]:
@@ -78,9 +78,8 @@ def _parsed(messages: pa.RecordBatch, rules: Rules, now: datetime) -> Iterator[p
     sure, _ = _parted(batch, is_sure)
     _, doubtful = _parted(taken, is_sure)
     yield sure
-    for some in (others, doubtful):
-        if len(some):
-            yield from _judged(some, rules, now)
+    for some in filter(len, (others, doubtful)):
+        yield from _judged(some, rules, now)
 
 
 def _are_sure(
