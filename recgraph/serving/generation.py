@@ -164,7 +164,8 @@ class Serving(NamedTuple):
     def _bought_row(self, history: Events, item: int, ratings: dict[int, float]) -> Bought:
         events = history[history["item"] == item]
         purchases = events[events["bought"] & (events["amount"] > 0)]
-        last_at = datetime.fromtimestamp(int(purchases["time"].max()) / 1e6, UTC)
+        last = purchases if len(purchases) else events  # of what was only viewed, or given back
+        last_at = datetime.fromtimestamp(int(last["time"].max()) / 1e6, UTC)
         rating, about = (
             ratings.get(item, 0.0),
             (self.items.title(item), self.items.department(item)),
