@@ -16,7 +16,7 @@ from recgraph.config import Settings
 from recgraph.generations import Counts, Manifest
 from recgraph.jobs import gating
 from recgraph.jobs.features import with_reviews
-from recgraph.jobs.source import read_source, require_source
+from recgraph.jobs.source import read_products, read_source, require_source
 from recgraph.ports import Product
 from recgraph.recommend import Shelf
 from recgraph.spark import blend, recommend
@@ -74,7 +74,7 @@ def train(
         judged = gating.judge(source.events, settings, before, stages, products)
         trained = _fit(source.events, products, settings, stages)
         with stages("graph", "building the graph"):
-            catalogue = _read_catalogue(spark, settings)
+            catalogue = read_products(spark, settings)
             model = trained.model
             graph = spark_graph.build_graph(
                 model.indexed, trained.lists, catalogue, model.neighbours
@@ -139,11 +139,6 @@ def _counts(counted: EventCounts, trained: Trained, graph: spark_graph.Graph) ->
         vertices=indexed.n_users + indexed.n_items,
         edges=graph.edges.count(),
     )
-
-
-def _read_catalogue(spark: SparkSession, settings: Settings) -> DataFrame | None:
-    path = settings.catalogue_path
-    return spark.read.parquet(str(path)) if path.exists() else None
 
 
 def _write_frames(
