@@ -7,9 +7,8 @@ product of a user's and an item's row is the whole prediction and nobody else ne
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
-from recgraph.model import Floats, Matrix
+from recgraph.model import Floats, Matrix, fold_in_users
 
 
 class Biases(NamedTuple):
@@ -27,7 +26,8 @@ def fit_biases(ratings: Matrix, *, damping: float = 5.0, n_iterations: int = 10)
     ----------
     Koren (2010), Factor in the neighbors, section 2.1.
     """
-    rows, columns, values = sparse.find(ratings)
+    entries = ratings.tocoo()  # a rating of 0 is one, too
+    rows, columns, values = entries.row, entries.col, entries.data
     shape = ratings.shape
     mean = float(values.mean(dtype=np.float64))
     users, items = np.zeros(shape[0]), np.zeros(shape[1])
@@ -57,6 +57,38 @@ def joined_items(items: Floats, biases: Floats) -> Floats:
     """The items' side of `joined`, from the bias of each."""
     item_side = np.column_stack([items, biases, np.ones(len(items))])
     return item_side.astype(np.float32)
+
+
+def fold_in(
+    items: Floats, ratings: Matrix, *, mean: float, damping: float, regularization: float
+) -> Floats:
+    """Joined factors of users, float32 ``(n_users, n_factors + 2)``, with the items held fixed.
+
+    The bias of each user as the last sweep of `fit_biases` finds it, and the half-step that ends
+    the fit, on the residuals: the users of the training from their own ratings. A user without
+    ratings gets zeros, which predict nothing.
+
+    Parameters
+    ----------
+    items
+        `joined`, ``(n_items, n_factors + 2)``.
+    ratings
+        ``(n_users, n_items)``; an entry of 0 is a rating of 0.
+    mean, damping
+        Of the training.
+    regularization
+        Multiplied by the number of ratings of each user (ALS-WR).
+    """
+    counts = np.diff(ratings.indptr)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    of_items = items[:, -2]
+    left = ratings.data.astype(np.float64) - mean - of_items[ratings.indices]
+    of_users = np.bincount(rows, left, minlength=len(counts)) / np.maximum(counts + damping, 1e-9)
+    rest = residuals(ratings, Biases(mean, of_users.astype(np.float32), of_items))
+    taste = fold_in_users(items[:, :-2], rest, regularization=regularization)
+    users = np.column_stack([taste, np.ones(len(counts)), mean + of_users]).astype(np.float32)
+    users[counts == 0] = 0
+    return users
 
 
 def without_taste(factors: Floats) -> Floats:

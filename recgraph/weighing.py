@@ -26,7 +26,7 @@ EVENT = np.dtype(
 )
 """One event of a user: what stands for its identity, microseconds since 1970, what it counts
 before decay, the item's index (-1 for one that the generation does not know), and whether its kind
-is one of `BOUGHT_KINDS`. 29 bytes."""
+is one of `BOUGHT_KINDS`. Of explicit feedback, the rating, and whether there is one. 29 bytes."""
 
 Events = NDArray[Any]
 """Of the type `EVENT`."""
@@ -94,7 +94,7 @@ class Pairs(NamedTuple):
 def pairs_of_events(
     rows: Ints, events: Events, newest: Ints, weighing: Weighing, n_items: int
 ) -> Pairs:
-    """The interactions of some users, of implicit feedback, as training has them.
+    """The interactions of some users, as training has them.
 
     Parameters
     ----------
@@ -107,6 +107,8 @@ def pairs_of_events(
     """
     known = events["item"] >= 0
     rows, events = rows[known], events[known]
+    if weighing.feedback == "explicit":
+        return _last_ratings(rows, events, n_items)
     keys, pair = np.unique(rows.astype(np.int64) * n_items + events["item"], return_inverse=True)
     ages = (newest[rows] - events["time"]) / MICROS_A_DAY
 
@@ -129,3 +131,14 @@ def pairs_of_events(
     )
     # A pair that comes to nothing without the decay is no interaction.
     return pairs.where(total(events["amount"]) > 0)
+
+
+def _last_ratings(rows: Ints, events: Events, n_items: int) -> Pairs:
+    """The rating that each user gave an item last; of those of one time the highest."""
+    rows, events = rows[events["bought"]], events[events["bought"]]
+    keys = rows.astype(np.int64) * n_items + events["item"]
+    order = np.lexsort((events["amount"], events["time"], keys))
+    last = order[np.diff(keys[order], append=-1) != 0]
+    ratings = events["amount"][last].astype(np.float32)
+    users, items = np.divmod(keys[last], n_items)
+    return Pairs(users, items, ratings, ratings, np.ones(len(last), bool))

@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import sparse
 
 from recgraph import fallback, histories, transforms
+from recgraph.biases import Biases, joined
 from recgraph.generations import (
     EDGES,
     ITEM_FACTORS,
@@ -36,6 +38,7 @@ from recgraph.generations import (
     Metrics,
     RankingMetrics,
     open_new,
+    read_manifest,
     write_manifest,
 )
 from recgraph.histories import HISTORIES
@@ -146,6 +149,20 @@ def write_sample_generation(
         manifest = _manifest(graph, generation_id, created_at, status, k, n_factors)
         write_manifest(folder, manifest)
     return root / generation_id
+
+
+def make_rated(folder: Path) -> Path:
+    """Make a sample generation one that predicts ratings, with its purchases as ratings of 1."""
+    factors = np.load(folder / ITEM_FACTORS)
+    found = Biases(1.0, np.empty(0, np.float32), np.linspace(-0.2, 0.2, len(factors)))
+    np.save(folder / ITEM_FACTORS, joined(factors[:0], factors, found)[1])
+    for name in (ITEM_SUMS, ITEM_NEIGHBOURS):
+        (folder / name).unlink()
+    manifest = read_manifest(folder)
+    changed = {"feedback": "explicit", "coefficients": {"als": 1.0}, "mean_rating": 1.0}
+    settings = manifest.settings | {"bias_damping": 5.0}
+    write_manifest(folder, msgspec.structs.replace(manifest, settings=settings, **changed))
+    return folder
 
 
 def _build_graph(

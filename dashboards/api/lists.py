@@ -77,11 +77,12 @@ def basket() -> Response:
     """The list of somebody unknown who has chosen some products; nothing is kept.
 
     While the store is away it is made all the same, with `is_stale`: from the generation and the
-    feedback known last.
+    feedback known last. A generation that predicts ratings answers 409: a purchase is none.
     """
     asked, here = read_body(Basket), parts()
     wish = Wish(asked.k, asked.exclude_seen, here.feedback.excluded(None), asked.department)
     serving, is_stale = read_serving(here)
+    _require_purchases(serving)
     chosen = dict.fromkeys(asked.product_ids)
     found = serving.basket(chosen, wish)
     unknown = [each for each in found.ignored if each in chosen]
@@ -101,13 +102,16 @@ def what_if(user_id: str) -> Response:
     """A user's list after purchases that were not made, without what is out of stock.
 
     Nothing is kept. While the store is away it is made all the same, with `is_stale`: without
-    purchases and feedback that are not known.
+    purchases and feedback that are not known. A generation that predicts ratings knows what is out
+    of stock, and answers purchases with 409.
     """
     asked, here = read_body(WhatIf), parts()
     hidden = here.feedback.excluded(user_id).union(asked.out_of_stock)
     wish = Wish(asked.k, asked.exclude_seen, hidden, asked.department)
     serving, _ = read_serving(here)
     bought = [purchase.product_id for purchase in asked.purchases]
+    if bought:
+        _require_purchases(serving)
     history, is_stale = read_history(here, serving, user_id)
     found = serving.what_if(history, bought, wish)
     named = {*bought, *asked.out_of_stock}
@@ -129,10 +133,12 @@ def because(user_id: str) -> Response:
     """Why a product is recommended to a user.
 
     The user's own products that add most to its score, each with how many other users bought both:
-    user -> bought product -> other buyers -> recommended product.
+    user -> bought product -> other buyers -> recommended product. A generation that predicts
+    ratings answers 409: it has no such shares.
     """
     product_id, here = read_query(BecauseQuery).product_id, parts()
     serving, _ = read_serving(here)
+    _require_purchases(serving)
     if product_id not in serving.items.index_of:
         raise unknown_product(product_id)
     history, is_stale = read_history(here, serving, user_id)
@@ -223,11 +229,31 @@ def _popular_items(
 ) -> list[ItemProfile]:
     """Return the popular items; of a department all that there are only where the model is."""
     serving = None if department is None else here.serving()
+    # What is rated best is another order than that of the buyers.
+    if serving is not None and serving.predicts_ratings:
+        serving = None
     if serving is not None and serving.manifest.id == generation:
         rows = serving.basket([], Wish(n_rows, department=department)).rows
         return list(here.store.items(row.item_id for row in rows).values())
     items = here.store.popular(n_rows if department is None else MAX_K)
     return [item for item in items if department is None or item.department == department][:n_rows]
+
+
+def _require_purchases(serving: Serving) -> None:
+    """Return where the generation learned from purchases.
+
+    Raises
+    ------
+    ProblemError
+        It learned from ratings.
+    """
+    if serving.predicts_ratings:
+        detail = (
+            f"generation {serving.manifest.id} predicts ratings: a purchase without a rating "
+            "changes no list, and a predicted rating has no shares of single products. Send a "
+            "rating as an event, or make a generation current that was trained on purchases."
+        )
+        raise ProblemError(409, "predicts-ratings", detail)
 
 
 def _computed(serving: Serving, rows: list[Recommended], **said: Any) -> Response:

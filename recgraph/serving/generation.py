@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recgraph import blend, walk
+from recgraph import biases, blend, walk
 from recgraph.blend import Coefficients
+from recgraph.errors import ModelError
 from recgraph.events import PURCHASE, SaleEvent
 from recgraph.generations import Manifest
 from recgraph.histories import NOTHING, Histories, identity_digest, merged, newest_of
 from recgraph.items import Items
-from recgraph.model import Floats, Ints, fold_in_users
+from recgraph.model import Floats, Ints, Matrix, fold_in_users
 from recgraph.ports import Bought, Recommended, Similar
 from recgraph.recommend import N_REASONS, Made, Shelf, make_lists, reasons
 from recgraph.serving.answers import AS_TRAINED, Answer, Because, Purchases, Wish
@@ -44,6 +45,11 @@ class Serving(NamedTuple):
     shelf: Shelf
     histories: Histories
 
+    @property
+    def predicts_ratings(self) -> bool:
+        """Whether it was trained on ratings: then what carries none says nothing."""
+        return self.weighing.feedback == "explicit"
+
     # --- histories ------------------------------------------------------------------------------
 
     def history(self, user_id: str, fresh: Events | bytes = b"") -> Events:
@@ -69,12 +75,27 @@ class Serving(NamedTuple):
     def _packed(self, identity: str, event: SaleEvent) -> tuple[Any, ...]:
         micros = int(event.occurred_at.timestamp()) * 1_000_000 + event.occurred_at.microsecond
         amount = amount_of(event.kind, event.quantity, self.weighing.kind_weights)
+        is_bought = event.kind in BOUGHT_KINDS
+        if self.predicts_ratings:
+            amount, is_bought = event.rating or 0.0, event.rating is not None
         item = self.items.index_of.get(event.product_id, -1)
-        return identity_digest(identity), micros, amount, item, event.kind in BOUGHT_KINDS
+        return identity_digest(identity), micros, amount, item, is_bought
 
     def purchases(self, item_ids: Iterable[str]) -> tuple[Events, list[str]]:
-        """One purchase of each known item, as new as the newest, and the ids of the others."""
+        """One purchase of each known item, as new as the newest, and the ids of the others.
+
+        Raises
+        ------
+        ModelError
+            The generation predicts ratings, and some are known: a purchase is none.
+        """
         places, ignored = self.items.places(item_ids)
+        if self.predicts_ratings and len(places):
+            message = (
+                f"generation {self.manifest.id} predicts ratings, and a purchase without one "
+                "changes no list. Ask a generation that was trained on purchases."
+            )
+            raise ModelError(message)
         events = np.zeros(len(places), EVENT)
         events["event"] = -1 - np.arange(len(places))  # no digest is below 0
         events["time"], events["item"], events["bought"] = self.histories.newest, places, True
@@ -119,7 +140,10 @@ class Serving(NamedTuple):
         return [self.items.similar(*each) for each in near]
 
     def because(self, history: Events, item_id: str, n: int = N_REASONS) -> list[Because]:
-        """The bought items that add most to the score of an item, the largest share first."""
+        """The bought items that add most to the score of an item, the largest share first.
+
+        None where ratings are predicted: these have no share of single items.
+        """
         item = self.items.index_of.get(item_id)
         if item is None:
             return []
@@ -156,9 +180,23 @@ class Serving(NamedTuple):
 
     def bought(self, history: Events, items: Ints) -> Purchases:
         """What somebody bought of these items, which the history has, and how much in all."""
+        if self.predicts_ratings:
+            return self._rated(history, items)
         pairs = self._pairs([history]).bought()
         ratings = dict(zip(pairs.items.tolist(), pairs.ratings.tolist(), strict=True))
         rows = [self._bought_row(history, item, ratings) for item in items.tolist() if item >= 0]
+        return Purchases(sorted(rows, key=lambda row: -row.rating), len(pairs.items))
+
+    def _rated(self, history: Events, items: Ints) -> Purchases:
+        """The same of ratings: the last of each item."""
+        pairs, rated = self._pairs([history]), history[history["bought"]]
+        rows = []
+        for item, rating in zip(pairs.items.tolist(), pairs.ratings.tolist(), strict=True):
+            if item in items:
+                times = rated["time"][rated["item"] == item]
+                last_at = datetime.fromtimestamp(int(times.max()) / 1e6, UTC)
+                about = self.items.title(item), self.items.department(item)
+                rows.append(Bought(self.items.id(item), rating, len(times), last_at, *about))
         return Purchases(sorted(rows, key=lambda row: -row.rating), len(pairs.items))
 
     def _bought_row(self, history: Events, item: int, ratings: dict[int, float]) -> Bought:
@@ -189,22 +227,34 @@ class Serving(NamedTuple):
     def _users(self, pairs: Pairs, n_users: int) -> blend.Users:
         """The users' side of all signals, as `recgraph.spark.blend.users_of` has it."""
         shape = n_users, self.n_items
-        settings: dict[str, Any] = self.manifest.settings
-        is_local = settings["engine"] == "local"
-        factors = fold_in_users(
-            self.model.factors,
-            transformed(pairs.matrix(pairs.ratings, shape), self.transform),
-            regularization=settings["local_regularization" if is_local else "regularization"],
-            alpha=settings["alpha"],
-            exponent=settings.get("local_exponent", 0.0) if is_local else 1.0,
-            gram=self.gram,
-        )
+        factors = self._factors(pairs.matrix(pairs.ratings, shape))
         bought = pairs.bought()
         steps = None
         if len(self.item_sums):
             ratings = bought.matrix(bought.ratings, shape)
             steps = walk.user_steps(ratings.log1p(), self.item_sums)
         return blend.Users(factors, steps, bought.matrix(bought.repeats, shape))
+
+    def _factors(self, ratings: Matrix) -> Floats:
+        """The factors of users, one half-step from the items."""
+        settings: dict[str, Any] = self.manifest.settings
+        if self.manifest.mean_rating is not None:
+            return biases.fold_in(
+                self.model.factors,
+                ratings,
+                mean=self.manifest.mean_rating,
+                damping=settings["bias_damping"],
+                regularization=settings["regularization"],
+            )
+        is_local = settings["engine"] == "local"
+        return fold_in_users(
+            self.model.factors,
+            transformed(ratings, self.transform),
+            regularization=settings["local_regularization" if is_local else "regularization"],
+            alpha=settings["alpha"],
+            exponent=settings.get("local_exponent", 0.0) if is_local else 1.0,
+            gram=self.gram,
+        )
 
     def _excludes_seen(self, wish: Wish) -> bool:
         as_trained = bool(self.manifest.settings["exclude_seen"])

@@ -35,14 +35,13 @@ def open_serving(folder: Path, settings: Settings | None = None) -> Serving:
     Raises
     ------
     GenerationError
-        The folder is no generation, one of ratings to be predicted, or one that an older version
-        of recgraph made.
+        The folder is no generation, or one that an older version of recgraph made.
     """
     manifest = read_manifest(folder)
-    if manifest.feedback == "explicit":
+    if manifest.feedback == "explicit" and manifest.mean_rating is None:
         message = (
-            f"generation {manifest.id} predicts ratings; this is for implicit feedback. Its lists "
-            "stay those of the training."
+            f"generation {manifest.id} predicts ratings, and an older version of recgraph made it "
+            "without their mean, which a fold-in needs. Train again."
         )
         raise GenerationError(message)
     if "repeat" in manifest.coefficients and not (folder / generations.ITEM_AGAIN).exists():

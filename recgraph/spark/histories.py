@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as pads
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recgraph import histories
@@ -44,14 +44,22 @@ def packed_events(events: DataFrame, indexed: Indexed, weighing: Weighing) -> Da
     """user_id and the fields of `recgraph.weighing.EVENT`."""
     items = indexed.items.withColumnRenamed(C.ITEM_ID, C.PRODUCT_ID)
     letters = F.substring(F.md5(C.EVENT_ID), 1, histories.DIGEST_LETTERS)
+    amount, is_bought = _counted(weighing)
     return events.join(items, C.PRODUCT_ID, "left").select(
         C.USER_ID,
         F.conv(letters, 16, 10).cast("long").alias("event"),
         F.unix_micros(C.OCCURRED_AT).alias("time"),
-        amount_of_event(weighing).alias("amount"),
+        amount.alias("amount"),
         F.coalesce(C.ITEM_INDEX, F.lit(-1)).alias("item"),
-        F.col(C.KIND).isin(*BOUGHT_KINDS).alias("bought"),
+        is_bought.alias("bought"),
     )
+
+
+def _counted(weighing: Weighing) -> tuple[Column, Column]:
+    """``amount`` and ``bought`` of an event."""
+    if weighing.feedback == "explicit":
+        return F.coalesce(C.RATING, F.lit(0.0)), F.col(C.RATING).isNotNull()
+    return amount_of_event(weighing), F.col(C.KIND).isin(*BOUGHT_KINDS)
 
 
 def _batches(rows: DataFrame, folder: Path) -> Iterator[pa.RecordBatch]:

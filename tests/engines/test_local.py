@@ -77,6 +77,13 @@ def test_joined_factors_predict_mean_biases_and_taste() -> None:
     assert biases.without_taste(user_side) @ item_side.T == pytest.approx(bare, abs=1e-5)
 
 
+def test_a_rating_of_nothing_is_a_rating() -> None:
+    ratings = sparse.csr_matrix(
+        (np.array([0, 4], np.float32), np.array([0, 1]), np.array([0, 2])), shape=(1, 2)
+    )
+    assert biases.fit_biases(ratings).mean == 2.0
+
+
 def test_explicit_factors_find_what_biases_cannot() -> None:
     taste = np.outer(np.tile([1.0, -1.0], 15), np.tile([1.0, -1.0], 10)).astype(np.float32)
     seen = np.random.default_rng(0).random(taste.shape) < 0.6

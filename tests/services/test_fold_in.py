@@ -16,13 +16,14 @@ from recgraph.errors import GenerationError
 from recgraph.events import SaleEvent
 from recgraph.generations import read_manifest, write_manifest
 from recgraph.histories import identity_digest
+from recgraph.ports import Recommended
 from recgraph.services.fold_in import FoldIn, Sale
 from recgraph.services.lists import read_live, write_live
 from recgraph.services.mongo import MongoStore, open_store
 from recgraph.services.publish import publish, verify
 from recgraph.serving import Serving, open_serving
 from recgraph.weighing import EVENT
-from tests.sample import NASTY_USERS, write_sample_generation
+from tests.sample import NASTY_USERS, make_rated, write_sample_generation
 
 pytestmark = pytest.mark.services
 
@@ -170,9 +171,52 @@ def test_no_more_events_are_kept_than_the_training_looks_at(
     assert kept(store)["new"] == {identity_digest(f"e0-{n}") for n in (43, 47, 51, 55, 59)}
 
 
-def test_a_generation_of_ratings_is_refused(tmp_path: Path) -> None:
+def test_a_generation_of_ratings_without_their_mean_is_refused(tmp_path: Path) -> None:
     folder = write_sample_generation(tmp_path)
     explicit = msgspec.structs.replace(read_manifest(folder), feedback="explicit")
     write_manifest(folder, explicit)
-    with pytest.raises(GenerationError, match="predicts ratings"):
+    with pytest.raises(GenerationError, match="without their mean"):
         open_serving(folder)
+
+
+def rating(user_id: str, item_id: str, number: int, value: float | None) -> Sale:
+    event = SaleEvent(user_id, item_id, 1.0, START + timedelta(minutes=number), rating=value)
+    return Sale(f"r{number}", event, 0, number)
+
+
+def assert_same(found: list[Recommended], expected: list[Recommended]) -> None:
+    assert [row.item_id for row in found] == [row.item_id for row in expected]
+    scores = [row.score for row in expected]
+    assert [row.score for row in found] == pytest.approx(scores, rel=1e-6)
+
+
+def test_a_rating_changes_the_list_of_its_user_and_a_purchase_does_not(
+    mongo_uri: str, mongo_database: Database[dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = make_rated(write_sample_generation(tmp_path))
+    serving = open_serving(folder)
+    user = USERS[0]
+    with open_store(mongo_uri, mongo_database.name) as store:
+        publish(store, folder, keep=3)
+        fold_in = FoldIn(store, serving, "topic")
+        trained = serving.recommend(serving.history(user)).rows
+        item = trained[0].item_id
+        fold_in.fold([rating(user, item, 0, None), rating("new", item, 1, None)])
+        bought, newcomer = store.recommendations(user), store.recommendations("new")
+        fold_in.fold([rating(user, item, 2, 5.0), rating(user, item, 3, 1.0)])
+        rated, profile = store.recommendations(user), store.user(user)
+        assert bought is not None
+        assert newcomer is not None
+        assert rated is not None
+        assert profile is not None
+        assert_same(bought.rows, trained)
+        assert {row.source for row in newcomer.rows} == {"popular"}
+        assert item not in {row.item_id for row in rated.rows}
+        last = serving.packed([("r3", rating(user, item, 3, 1.0).event)])
+        assert_same(rated.rows, serving.recommend(serving.history(user, last)).rows)
+        assert (rated.freshness.revision, rated.freshness.offsets) == (2, {"0": 4})
+        (row,) = (each for each in profile.bought if each.item_id == item)
+        assert (row.rating, row.n_events) == (1.0, 2)
+        assert row.last_at == START + timedelta(minutes=3)
+        again = FoldIn(store, serving, "topic").fold([rating(user, item, 2, 5.0)])
+        assert again[user].revision == 2

@@ -31,7 +31,7 @@ from recgraph.services.embedded import ensure_mongo, service_states, stop_all
 from recgraph.services.mongo import MongoStore, open_store
 from recgraph.services.publish import activate, publish, verify
 from recgraph.serving import AS_TRAINED, Serving, open_serving
-from tests.sample import NASTY_USERS, write_sample_generation
+from tests.sample import NASTY_USERS, make_rated, write_sample_generation
 
 pytestmark = pytest.mark.services
 
@@ -208,6 +208,30 @@ def test_a_sale_changes_the_list_of_its_buyer(settings: Settings, store: MongoSt
     sent = [each for each in messages(settings) if each.user_id == user_id]
     assert sent[-1].rows == found.rows
     assert sent[-1].freshness.revision == found.freshness.revision
+
+
+def test_a_rating_on_the_topic_changes_the_list_of_its_user(
+    settings: Settings, store: MongoStore
+) -> None:
+    folder = write_sample_generation(settings.generations_dir, generation_id=SECOND, n_items=80)
+    publish(store, make_rated(folder), keep=3)
+    user_id, serving = NASTY_USERS[2], open_serving(folder)
+    first = serving.recommend(serving.history(user_id)).rows[0].item_id
+    item = serving.items.index_of[first]
+    stars = {"kind": "rating", "quantity": 0.0, "product_id": first}
+    events = [
+        msgspec.structs.replace(sale(user_id, item, number), **stars, rating=value)
+        for number, value in enumerate((5.0, 1.0))
+    ]
+    with running(settings, store):
+        send(settings, list(events))
+        wait_until(lambda: is_folded_in(store, events))
+        wait_until(lambda: any(each.user_id == user_id for each in messages(settings)))
+    assert_exact(store, folder, events)
+    found = store.recommendations(user_id)
+    assert found is not None
+    assert (found.freshness.source, found.freshness.generation) == ("live", SECOND)
+    assert first not in {row.item_id for row in found.rows}
 
 
 def test_kills_and_two_instances_leave_every_list_exact(

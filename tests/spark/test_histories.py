@@ -14,6 +14,7 @@ from recgraph.config import Settings
 from recgraph.events import SaleEvent
 from recgraph.histories import identity_digest
 from recgraph.jobs import training
+from recgraph.ports import Recommended
 from recgraph.serving import open_serving
 from recgraph.stages import Stages
 from tests.spark.test_training import START, write_events
@@ -110,3 +111,94 @@ def test_buyers_are_those_of_the_graph(trained: Path) -> None:
         assert sorted(ids[user] for user in buyers) == sorted(
             each["user_id"] for each in item["buyers"]
         )
+
+
+def rated_events(n: int = 500) -> list[dict[str, Any]]:
+    """Ratings, some changed later, some of one moment, one of 0; purchases; some of it twice."""
+    rng = np.random.default_rng(5)
+    rows = [
+        {
+            "user_id": f"üser {rng.integers(20):02}",
+            "product_id": f"item {rng.zipf(1.4) % 30:02}",
+            "kind": "rating",
+            "quantity": 0.0,
+            "rating": float(rng.integers(6)),
+            "occurred_at": START + timedelta(hours=int(rng.integers(40))),
+            "event_id": f"e{number}",
+        }
+        for number in range(n)
+    ]
+    for row in rows[::5]:
+        row.update(kind="purchase", quantity=1.0, rating=None)
+    return rows + rows[:40]
+
+
+@pytest.fixture(scope="module", params=["spark", "local"])
+def trained_on_ratings(
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Path:
+    """The folder of a generation that predicts ratings."""
+    folder = tmp_path_factory.mktemp("rated")
+    settings = Settings(
+        data_dir=folder, feedback="explicit", engine=request.param, n_factors=8, k=5
+    )
+    write_events(spark, settings, rated_events())
+    manifest = training.train(spark, settings, Stages())
+    return settings.generations_dir / manifest.id
+
+
+def test_ratings_fold_in_to_the_factors_of_the_training(trained_on_ratings: Path) -> None:
+    serving = open_serving(trained_on_ratings)
+    path = trained_on_ratings / generations.USER_FACTORS
+    fitted = pq.read_table(path).to_pandas().set_index("index")
+    for user in rows_of(trained_on_ratings, generations.USERS):
+        users = serving._users(serving._pairs([serving.history(user["user_id"])]), 1)
+        expected = np.array(fitted.loc[user["user_index"], "factors"])
+        distance = np.linalg.norm(users.factors[0] - expected)
+        assert distance < 1e-5 * np.linalg.norm(expected)
+        taste = np.linalg.norm((users.factors[0] - expected)[:-2])
+        assert taste < 1e-4 * np.linalg.norm(expected[:-2])
+
+
+def test_lists_of_ratings_are_those_of_the_training(trained_on_ratings: Path) -> None:
+    serving = open_serving(trained_on_ratings)
+    for user in rows_of(trained_on_ratings, generations.USERS):
+        rows = serving.recommend(serving.history(user["user_id"])).rows
+        assert [row.item_id for row in rows] == [each["item_id"] for each in user["recommended"]]
+        for row, batch in zip(rows, user["recommended"], strict=True):
+            assert row.score == pytest.approx(batch["score"], rel=1e-5)
+            assert (row.source, row.parts) == ("als", {"als": row.score})
+
+
+def test_a_rating_is_packed_as_the_training_packs_it(trained_on_ratings: Path) -> None:
+    serving = open_serving(trained_on_ratings)
+    rows = {row["event_id"]: row for row in rated_events()}
+    for user_id in {row["user_id"] for row in rows.values()}:
+        sales = [
+            (key, SaleEvent(**{k: v for k, v in row.items() if k != "event_id"}))
+            for key, row in rows.items()
+            if row["user_id"] == user_id
+        ]
+        packed = serving.packed(sales)
+        assert sorted(packed.tolist()) == sorted(serving.history(user_id).tolist())
+
+
+def test_a_new_rating_counts_and_a_purchase_does_not(trained_on_ratings: Path) -> None:
+    serving = open_serving(trained_on_ratings)
+    user = rows_of(trained_on_ratings, generations.USERS)[0]["user_id"]
+    before = serving.recommend(serving.history(user)).rows
+    first = before[0].item_id
+    at = START + timedelta(days=30)
+
+    def after(*ratings: float | None) -> list[Recommended]:
+        sales = [
+            (f"new {number}", SaleEvent(user, first, 1.0, at + timedelta(days=number), rating=each))
+            for number, each in enumerate(ratings)
+        ]
+        return serving.recommend(serving.history(user, serving.packed(sales))).rows
+
+    assert after(None) == before
+    assert first not in {row.item_id for row in after(1.0)}
+    assert after(5.0, 1.0) == after(1.0)
+    assert after(1.0, None) == after(1.0)
+    assert [row.score for row in after(1.0)] != [row.score for row in after(5.0)]
