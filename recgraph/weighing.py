@@ -91,6 +91,11 @@ class Pairs(NamedTuple):
         return self.where(self.is_bought)
 
 
+def is_purchase(events: Events) -> NDArray[np.bool_]:
+    """Which events took something home: no view, and nothing given back; ``(n_events,)``."""
+    return events["bought"] & (events["amount"] > 0)
+
+
 def pairs_of_events(
     rows: Ints, events: Events, newest: Ints, weighing: Weighing, n_items: int
 ) -> Pairs:
@@ -119,9 +124,9 @@ def pairs_of_events(
         share = 1.0 if half_life_days is None else 0.5 ** (ages / half_life_days)
         return np.maximum(total(events["amount"] * share), least).astype(np.float32)
 
-    is_purchase = events["bought"] & (events["amount"] > 0)
+    purchases = is_purchase(events)
     silent = np.full(len(keys), np.inf)
-    np.minimum.at(silent, pair[is_purchase], ages[is_purchase])
+    np.minimum.at(silent, pair[purchases], ages[purchases])
     silent[np.isinf(silent)] = 0  # where nothing was bought, there is no silence either
     pairs = Pairs(
         *np.divmod(keys, n_items),

@@ -125,6 +125,17 @@ def test_a_return_takes_a_purchase_back(serving: Serving) -> None:
     assert [row.item_id for row in before] == [row.item_id for row in after]
 
 
+@pytest.mark.parametrize("changes", [{"kind": "view"}, {"quantity": -1.0}])
+def test_what_was_only_viewed_or_given_back_has_the_time_of_that(
+    serving: Serving, changes: dict[str, object]
+) -> None:
+    event = sale("1100", **changes)
+    history = serving.packed([("one", event)])
+    (row,) = serving.bought(history, history["item"]).rows
+    assert row.item_id == "1100"
+    assert row.last_at == event.occurred_at
+
+
 def test_similar_items_are_the_walks_neighbours(serving: Serving) -> None:
     near = serving.similar("1010", 5)
     weights = [each.weight for each in near]

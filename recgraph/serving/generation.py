@@ -25,6 +25,7 @@ from recgraph.weighing import (
     Pairs,
     Weighing,
     amount_of,
+    is_purchase,
     pairs_of_events,
 )
 
@@ -201,7 +202,7 @@ class Serving(NamedTuple):
 
     def _bought_row(self, history: Events, item: int, ratings: dict[int, float]) -> Bought:
         events = history[history["item"] == item]
-        purchases = events[events["bought"] & (events["amount"] > 0)]
+        purchases = events[is_purchase(events)]
         last = purchases if len(purchases) else events  # of what was only viewed, or given back
         last_at = datetime.fromtimestamp(int(last["time"].max()) / 1e6, UTC)
         rating, about = (
