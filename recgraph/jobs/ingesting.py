@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 import structlog
@@ -17,11 +18,11 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from recgraph import events
 from recgraph.checkpoint import read_partitions, require_readable
 from recgraph.claims import only_one
 from recgraph.config import Settings
 from recgraph.errors import ServiceError
+from recgraph.events import Rules, rules_from_settings
 from recgraph.jobs import tables_of
 from recgraph.ports import Progress
 from recgraph.services import kafka
@@ -61,8 +62,7 @@ _MADE_ANEW = "the topic was deleted and made anew; the next start reads it from 
 _CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Error|Exception): .+)$", re.MULTILINE)
 _POLL_S = 0.5
 _COUNT_EVERY_S = 10.0
-"""The tables are counted after the first batch, which may be one that is run again, and then this
-often, for `recgraph import` fills them, too; in between, batches are added up."""
+"""Between two counts of the tables, at least."""
 _COUNT_SHARE = 50
 """Counting large tables of rejected messages takes its time: at most one part in so many."""
 _FINISH_S = 8.0
@@ -113,36 +113,8 @@ def ingest(
     """
     tables = tables_of(settings)
     create_tables(tables)
-    topic_id = extent.topic_id
+    topic_id, tally = extent.topic_id, _Tally(tables)
     checkpoint = settings.data_dir / "checkpoints" / settings.topic / topic_id
-    rules = events.rules_from_settings(settings)
-    progress = read_progress(tables)
-    count_at_s = 0.0
-    send = _sender(rejected_topic, bootstrap, settings.topic)
-
-    def handle(messages: DataFrame, batch_id: int) -> None:
-        started = time.monotonic()
-        name = BatchName(app_id, batch_id)
-        written = Written()
-        if not has_batch(tables.events, name):
-            written = spark_events.write_messages(messages, rules, topic_id, tables)
-            if topic_id_now() != topic_id:  # the messages may be another topic's
-                raise ServiceError(_MADE_ANEW)
-            _add_batch(spark, tables, written, name, send)
-        batch = BatchCounts.of(batch_id, written, time.monotonic() - started)
-        if batch_id % settings.compact_every_batches == settings.compact_every_batches - 1:
-            for path in tables:
-                compact(path)
-        nonlocal progress, count_at_s
-        if time.monotonic() < count_at_s:
-            counts = progress.accepted + batch.accepted, progress.rejected + batch.n_rejected
-        else:
-            count_at_s = time.monotonic()
-            counts = _count_tables(tables)
-            taken = time.monotonic() - count_at_s
-            count_at_s += max(_COUNT_EVERY_S, _COUNT_SHARE * taken)
-        progress = _advance(progress, batch, *counts)
-        on_progress(batch, progress)
 
     with (
         only_ingest(settings),
@@ -152,38 +124,91 @@ def ingest(
         require_readable(checkpoint)
         known = _say_if_grown(read_partitions(checkpoint), extent.ends)
         offsets = _starting_offsets(spark, tables, checkpoint, extent.ends)
-        app_id = _app_id(checkpoint)
-        messages = _read_topic(spark, settings, bootstrap, offsets)
-        query = spark_events.start_query(
-            messages, handle, checkpoint=checkpoint, once=once, seconds=settings.batch_seconds
-        )
+        rules, app_id = rules_from_settings(settings), _app_id(checkpoint)
+        send = _sender(rejected_topic, bootstrap, settings.topic)
+        intake = _Intake(spark, tables, rules, topic_id, topic_id_now, app_id, send)
 
-        def poll() -> None:
-            nonlocal known
+        def handle(messages: DataFrame, batch_id: int) -> None:
+            started = time.monotonic()
+            written = intake.take(messages, batch_id)
+            batch = BatchCounts.of(batch_id, written, time.monotonic() - started)
+            if (batch_id + 1) % settings.compact_every_batches == 0:
+                for path in tables:
+                    compact(path)
+            on_progress(batch, tally.add(batch))
+
+        query = spark_events.start_query(
+            _read_topic(spark, settings, bootstrap, offsets),
+            handle,
+            checkpoint=checkpoint,
+            once=once,
+            seconds=settings.batch_seconds,
+        )
+        is_over = False
+        while not is_over:
+            is_over = bool(query.awaitTermination(_POLL_S))  # type: ignore[arg-type]
             reached = _next_offsets(query)
             known = _say_if_grown(known, reached)
-            on_poll(progress, reached)
-
-        while not query.awaitTermination(_POLL_S):  # type: ignore[arg-type]
-            poll()
-            if stop.is_set():
+            on_poll(tally.progress, reached)
+            if stop.is_set() and not is_over:
                 _stop_after_batch(query)
-        poll()
-    return progress
+    return tally.progress
 
 
-def _add_batch(
-    spark: SparkSession, tables: Tables, written: Written, name: BatchName, send: Send
-) -> None:
-    """Make what was written part of the tables, each once however often the batch is run.
+class _Intake(NamedTuple):
+    """Takes the batches of one topic into the tables."""
 
-    Rejected messages go first: a batch counts as seen when its events are in, so a crash before
-    that can repeat rejected messages (`read_rejected` drops those) but lose none.
+    spark: SparkSession
+    tables: Tables
+    rules: Rules
+    topic_id: str
+    topic_id_now: Callable[[], str | None]
+    app_id: str
+    send: Send
+
+    def take(self, messages: DataFrame, batch_id: int) -> Written:
+        """Take in a batch, once however often it is run; say what was written.
+
+        Rejected messages go first: a batch counts as seen when its events are in, so a crash
+        before that can repeat rejected messages (`read_rejected` drops those) but lose none.
+        """
+        name = BatchName(self.app_id, batch_id)
+        if has_batch(self.tables.events, name):
+            return Written()
+        written = spark_events.write_messages(messages, self.rules, self.topic_id, self.tables)
+        if self.topic_id_now() != self.topic_id:  # the messages may be another topic's
+            raise ServiceError(_MADE_ANEW)
+        if written.rejected:
+            add_files(self.tables.rejected, written.rejected, name)
+            self.send(spark_events.read_rejected_files(self.spark, self.tables, written.rejected))
+        add_files(self.tables.events, written.events, name)
+        return written
+
+
+class _Tally:
+    """How far ingest has come: batches are added up, and now and then the tables are counted.
+
+    They are counted after the first batch, which may be one that is run again, and from time to
+    time, for `recgraph import` fills them, too.
     """
-    if written.rejected:
-        add_files(tables.rejected, written.rejected, name)
-        send(spark_events.read_rejected_files(spark, tables, written.rejected))
-    add_files(tables.events, written.events, name)
+
+    def __init__(self, tables: Tables) -> None:
+        self.progress = read_progress(tables)
+        self._tables = tables
+        self._count_at_s = 0.0
+
+    def add(self, batch: BatchCounts) -> Progress:
+        """Return the progress after a batch."""
+        started = time.monotonic()
+        if started < self._count_at_s:
+            accepted = self.progress.accepted + batch.accepted
+            rejected = self.progress.rejected + batch.n_rejected
+        else:
+            accepted, rejected = _count_tables(self._tables)
+            taken = time.monotonic() - started
+            self._count_at_s = started + max(_COUNT_EVERY_S, _COUNT_SHARE * taken)
+        self.progress = _advance(self.progress, batch, accepted, rejected)
+        return self.progress
 
 
 def _sender(target: RejectedTopic | None, bootstrap: str, source_topic: str) -> Send:
