@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from recgraph.columns import Columns as C
 from recgraph.metrics import Floats64
 from recgraph.model import Ints
-from recgraph.spark.blocks import lists_by_user, ragged
+from recgraph.spark.blocks import by_item, lists_by_user, ragged
 from recgraph.spark.scratch import materialize
 
 USER_BASE = "user_base"
@@ -82,12 +82,12 @@ def take_biases(
     totals = interactions.groupBy(C.ITEM_INDEX).agg(
         F.count("*").alias("n"), F.sum(rest).alias(_SUM)
     )
-    counts, sums = _by_item(totals, ["n", _SUM], n_items)
+    counts, sums = by_item(totals, ["n", _SUM], n_items)
     biases = sums / _UNITS / (counts + damping)
     for _ in range(n_iterations - 1):
         parts = _in_blocks(rated, _Known(mean, biases, damping), _sums_of, _SUMS)
         totals = parts.groupBy(C.ITEM_INDEX).agg(F.sum(_SUM).alias(_SUM))
-        (sums,) = _by_item(totals, [_SUM], n_items)
+        (sums,) = by_item(totals, [_SUM], n_items)
         biases = sums / _UNITS / (counts + damping)
     known = _Known(mean, biases, damping)
     bases = _in_blocks(rated, known, _bases_of, _BASES)
@@ -147,13 +147,3 @@ def _residuals_of(blocks: Iterator[_Rated], known: _Known) -> Iterator[pa.Record
             C.RATING: (block.left - block.biases[block.rows]).astype(np.float32),
         }
         yield pa.RecordBatch.from_pydict(columns)
-
-
-def _by_item(rows: DataFrame, names: list[str], n_items: int) -> list[Floats64]:
-    """Columns of a row an item as arrays ``(n_items,)`` on the driver; 0 where there is no row."""
-    table = rows.toArrow()
-    items = table.column(C.ITEM_INDEX).to_numpy()
-    found = [np.zeros(n_items) for _ in names]
-    for each, name in zip(found, names, strict=True):
-        each[items] = table.column(name).to_numpy()
-    return found

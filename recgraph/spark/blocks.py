@@ -15,6 +15,7 @@ from scipy import sparse
 
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
+from recgraph.metrics import Floats64
 from recgraph.model import Floats, Matrix, Ragged
 from recgraph.repeats import AGAIN_DAYS
 
@@ -90,6 +91,16 @@ def with_lists(users: DataFrame, lists: DataFrame, how: str = "left") -> DataFra
         if field.name != C.INDEX
     }
     return users.join(lists, C.INDEX, how).withColumns(empty)
+
+
+def by_item(rows: DataFrame, names: list[str], n_items: int) -> list[Floats64]:
+    """Columns of a row an item as arrays ``(n_items,)`` on the driver; 0 where there is no row."""
+    table = rows.toArrow()
+    items = table.column(C.ITEM_INDEX).to_numpy()
+    found = [np.zeros(n_items) for _ in names]
+    for each, name in zip(found, names, strict=True):
+        each[items] = table.column(name).to_numpy()
+    return found
 
 
 def rows_per_block(n_items: int, settings: Settings) -> int:

@@ -15,6 +15,7 @@ from recgraph import metrics
 from recgraph.columns import Columns as C
 from recgraph.generations import Degrees
 from recgraph.spark.model import Indexed
+from recgraph.spark.pagerank import pagerank
 from recgraph.spark.scratch import materialize
 
 USER, ITEM = "user", "item"
@@ -26,6 +27,8 @@ _N_SIMILAR = 10
 """Similar items that the profile of an item names."""
 _PAGERANK_SWEEPS = 10
 _RESET_PROBABILITY = 0.15
+_MOST_BY_GRAPHX = 2_000_000
+"""Edges: GraphX holds each in both directions in the heap of the JVM, 2 GiB by default."""
 
 
 class Graph(NamedTuple):
@@ -59,7 +62,8 @@ def build_graph(
     """
     edges = materialize(build_edges(indexed, lists))
     bare = _bare_vertices(indexed, catalogue)
-    vertices = _with_degrees(bare, edges).join(_pagerank(bare, edges), C.ID)
+    ranked = ranked_vertices(bare, edges, indexed.n_users, indexed.n_items)
+    vertices = _with_degrees(bare, edges).join(ranked, C.ID)
     return Graph(materialize(vertices), edges, indexed.n_users, similar)
 
 
@@ -114,12 +118,28 @@ def _with_degrees(vertices: DataFrame, edges: DataFrame) -> DataFrame:
     return vertices.join(degrees, C.ID, "left").fillna(0, [C.BOUGHT_DEGREE, C.RECOMMENDED_DEGREE])
 
 
-def _pagerank(vertices: DataFrame, edges: DataFrame) -> DataFrame:
+def ranked_vertices(
+    vertices: DataFrame,
+    edges: DataFrame,
+    n_users: int,
+    n_items: int,
+    *,
+    most_by_graphx: int = _MOST_BY_GRAPHX,
+) -> DataFrame:
     """The pagerank of each vertex by id; the mean over all vertices is 1.
 
     Both kinds of edges count, in both directions: along recommended edges alone PageRank is only
-    the in-degree again.
+    the in-degree again. What GraphX has no room for, `recgraph.spark.pagerank` ranks, to the same
+    numbers.
     """
+    if edges.count() > most_by_graphx:
+        return pagerank(
+            edges,
+            n_users=n_users,
+            n_items=n_items,
+            reset=_RESET_PROBABILITY,
+            n_sweeps=_PAGERANK_SWEEPS,
+        )
     there = edges.select(C.SRC, C.DST)
     back = edges.select(F.col(C.DST).alias(C.SRC), F.col(C.SRC).alias(C.DST))
     graph = GraphFrame(vertices.select(C.ID), there.unionByName(back))

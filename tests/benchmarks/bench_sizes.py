@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +30,9 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from recgraph import jobs
 from recgraph.columns import Columns as C
 from recgraph.config import load_settings
+from recgraph.exports import write_export
 from recgraph.jobs.source import read_source
+from recgraph.jobs.training import train
 from recgraph.memory import watch_memory
 from recgraph.spark import blend
 from recgraph.spark import reviews as spark_reviews
@@ -41,6 +44,7 @@ from recgraph.stages import Stages
 from tests.benchmarks import reviews_data
 
 _BATCH = 20_000
+_EVERY_S = 0.5
 _ARROW_LINES = to_arrow_schema(spark_reviews.LINE_SCHEMA)
 _CLI = ("-m", "recgraph.cli")
 _SELF = ("-m", "tests.benchmarks.bench_sizes")
@@ -51,7 +55,7 @@ STEPS = {
     "sample": (*_CLI, "reviews", "sample", "--fraction", "0.01", "--output", "sample.parquet"),
     "features": (*_CLI, "reviews", "features"),
     "fit": (*_SELF, "--only", "fit"),
-    "train": (*_CLI, "train", "--on", "reviews"),
+    "train": (*_SELF, "--only", "train"),
 }
 """Step -> what Python is given."""
 
@@ -134,23 +138,76 @@ def fit() -> None:
             recommend_top_k(model, settings)
 
 
+def train_whole() -> None:
+    """Train as `recgraph train --on reviews` does, export, and say what each stage took."""
+    settings, stages = load_settings(train_on="reviews"), Measured(typer.echo)
+    with jobs.open_spark(settings, stages) as spark:
+        made = train(spark, settings, stages)
+    with stages("export", "exporting"):
+        write_export(settings.generations_dir / made.id, settings.exports_dir)
+    counts = made.counts
+    typer.echo(f"{counts.interactions:,} ratings, {counts.users:,} users, {counts.items:,} items")
+    typer.echo(
+        f"{counts.vertices:,} vertices, {counts.edges:,} edges; {made.status}, {made.reason}"
+    )
+    for each in made.metrics.errors:
+        typer.echo(f"  {each.predictor}: RMSE {each.rmse:.4f}, MAE {each.mae:.4f}")
+
+
+class Measured(Stages):
+    """Stages that say what each of them took: time, CPU time and memory of all processes."""
+
+    @contextmanager
+    def __call__(self, name: str, description: str) -> Iterator[None]:
+        """Measure the block as stage ``name``."""
+        with super().__call__(name, description), watch_memory(list) as peak, timed(name):
+            yield
+        typer.echo(f"  {name}: {peak.peak_bytes / 2**30:.2f} GiB at most")
+
+
 @contextmanager
 def timed(stage: str) -> Iterator[None]:
     """Say how long the block took, and how much CPU time."""
-    started, cpu = time.monotonic(), cpu_seconds(psutil.Process())
-    yield
-    spent = cpu_seconds(psutil.Process()) - cpu
-    typer.echo(f"  {stage}: {time.monotonic() - started:,.0f} s, {spent:,.0f} s of CPU")
+    started = time.monotonic()
+    with watch_cpu(psutil.Process()) as spent:
+        yield
+    said = f"{time.monotonic() - started:,.0f} s, {sum(spent.values()):,.0f} s of CPU"
+    typer.echo(f"  {stage}: {said}")
 
 
-def cpu_seconds(root: psutil.Process) -> float:
-    """What a process, those below it, and those of them that ended have used."""
-    total = 0.0
-    for process in (root, *root.children(recursive=True)):
+@contextmanager
+def watch_cpu(root: psutil.Process) -> Iterator[dict[psutil.Process, float]]:
+    """CPU seconds of a process and of all below it while the block runs.
+
+    Whoever ends is not forgotten: nobody waits for the Python workers of Spark, so that no parent
+    knows what they used.
+    """
+    spent: dict[psutil.Process, float] = {}
+    before: dict[psutil.Process, float] = {}
+    done = threading.Event()
+
+    def look() -> None:
         with suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
+            for process in (root, *root.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    times = process.cpu_times()
+                    spent[process] = times.user + times.system - before.get(process, 0.0)
+
+    def watch() -> None:
+        while not done.wait(_EVERY_S):
+            look()
+
+    look()
+    before |= spent
+    spent.clear()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield spent
+    finally:
+        done.set()
+        watcher.join()
+        look()
 
 
 def run(step: str, n_rows: int, folder: Path, *, with_texts: bool) -> None:
@@ -162,13 +219,10 @@ def run(step: str, n_rows: int, folder: Path, *, with_texts: bool) -> None:
     command = [sys.executable, *STEPS[step]]
     if step == "table":
         command += [str(n_rows), *(["--texts"] if with_texts else [])]
-    started, cpu = time.monotonic(), 0.0
-    with watch_memory(list) as peak, subprocess.Popen(command, env=environment, cwd=folder) as done:
-        while done.poll() is None:
-            with suppress(psutil.NoSuchProcess):
-                cpu = max(cpu, cpu_seconds(psutil.Process(done.pid)))
-            time.sleep(1)
-    spent = f"{time.monotonic() - started:,.0f} s, {cpu:,.0f} s of CPU"
+    started = time.monotonic()
+    with watch_memory(list) as peak, watch_cpu(psutil.Process()) as cpu:
+        done = subprocess.run(command, env=environment, cwd=folder, check=False)
+    spent = f"{time.monotonic() - started:,.0f} s, {sum(cpu.values()):,.0f} s of CPU"
     said = f"{n_rows:,} rows, {step}: {spent}, {peak.peak_bytes / 2**30:.2f} GiB at most"
     typer.echo(said + ("" if done.returncode == 0 else f", ended with {done.returncode}"))
 
@@ -182,7 +236,7 @@ def main(
 ) -> None:
     """Run the steps at each size."""
     if only:
-        within = {"copies": find_copies, "clean": clean, "fit": fit}
+        within = {"copies": find_copies, "clean": clean, "fit": fit, "train": train_whole}
         if only == "table":
             assert n_rows is not None
             make_table(n_rows[0], with_texts=texts)
