@@ -205,6 +205,8 @@ def test_household_enters_on_a_narrow_screen(
         page = shop.page
         shop.open("/shop")
         expect(page.locator(".chips a").first).to_be_visible()
+        ink = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 22, 28)"}[scheme]
+        expect(page.get_by_role("button", name="Enter")).to_have_css("color", ink)
         field = page.get_by_label("Household")
         field.fill("u20")
         field.press("Enter")
