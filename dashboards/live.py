@@ -74,7 +74,7 @@ def live_mark(name: str, user_id: str) -> Child:
             html.Code("recgraph stream"),
             " does not run. Reload to see changes.",
         ]
-        return html.P(said, className="live-mark", role="status")
+        return html.P(html.Span(said), className="live-mark", role="status")
     watched = {"url": origin + STREAM_PATH, "user": user_id, "name": name}
     return html.Div(
         [

@@ -6,7 +6,9 @@ an account, in words or in time.
 """
 
 import threading
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import flask_login
 from flask import Flask, Response, redirect, render_template, request, session
@@ -25,7 +27,13 @@ from dashboards.access import (
 )
 from dashboards.auth import Links
 from dashboards.text import span
-from recgraph.accounts import Account, Role, principal_from_account, principal_of_this_machine
+from recgraph.accounts import (
+    Account,
+    Role,
+    network_of,
+    principal_from_account,
+    principal_of_this_machine,
+)
 from recgraph.errors import InputError, StoreUnavailable
 from recgraph.passwords import MIN_LENGTH, check_password, hash_password, verify_password
 from recgraph.ports import Accounts
@@ -37,9 +45,11 @@ MAY_DO: Mapping[Role | None, str] = {
 }
 """What each role means, in words."""
 
-MAX_AT_ONCE = 3
+MAX_AT_ONCE = 4
 """Sign-ins that one process looks at at the same time: one hashes a password, the others wait for
 it. A flood of them is told to come again, or it would hold every thread."""
+MAX_AN_ADDRESS = 2
+"""Of these from one address: a double click, and a flood that leaves room for other addresses."""
 
 _LONGEST_SHOWN = 254
 _BUSY = "Many people sign in at this moment. Nothing was checked; try again in a second."
@@ -56,13 +66,34 @@ def add_signing(server: Flask, accounts: Accounts, links: Links) -> None:
     server.add_url_rule("/healthz", view_func=_healthz)
 
 
+class Places:
+    """Room for so many sign-ins at once, and for fewer of one address."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def taken(self, address: str) -> Iterator[bool]:
+        """Take a place until the block ends, and say whether there was one."""
+        with self._lock:
+            is_free = self._taken[address] < MAX_AN_ADDRESS and self._taken.total() < MAX_AT_ONCE
+            self._taken[address] += is_free
+        try:
+            yield is_free
+        finally:
+            with self._lock:
+                self._taken[address] -= is_free
+                self._taken += Counter()  # who has none is forgotten
+
+
 class Signing:
     """The views, over the accounts and the one-time links."""
 
     def __init__(self, accounts: Accounts, links: Links) -> None:
         self._accounts = accounts
         self._links = links
-        self._places = threading.BoundedSemaphore(MAX_AT_ONCE)
+        self._places = Places()
 
     def sign_in(self) -> BaseResponse:
         """Answer the sign-in page, a one-time link and both its forms."""
@@ -95,12 +126,8 @@ class Signing:
         email, password = request.form.get("email", ""), request.form.get("password", "")
         if not _is_our_form():
             return sign_in_page(400, _OLD_FORM)
-        if not self._places.acquire(blocking=False):
-            return _later(503, _BUSY, 1.0)
-        try:
-            return self._checked(email, password)
-        finally:
-            self._places.release()
+        with self._places.taken(network_of(_address())) as is_free:
+            return self._checked(email, password) if is_free else _later(503, _BUSY, 1.0)
 
     def _checked(self, email: str, password: str) -> BaseResponse:
         wait_s = self._accounts.attempts.begin(email, _address())

@@ -14,6 +14,7 @@ scope       what it opens
 """
 
 import hashlib
+import ipaddress
 import secrets
 import unicodedata
 from datetime import UTC, datetime, timedelta
@@ -123,6 +124,12 @@ def principal_of_this_machine() -> Principal:
 def fold_email(text: str) -> str:
     """Return how an e-mail address is compared and kept; any text will do."""
     return unicodedata.normalize("NFC", text.strip()[:_LONGEST_EMAIL]).casefold()
+
+
+def network_of(address: str) -> str:
+    """Return where an address is from; of IPv6 its /64, all of which one person may have."""
+    network = f"{address}/64" if ":" in address else address
+    return str(ipaddress.ip_network(network, strict=False))
 
 
 def parse_email(text: str) -> str:

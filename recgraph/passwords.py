@@ -10,8 +10,8 @@ OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane.
 
 import functools
 import re
-import threading
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -27,9 +27,9 @@ MIN_STRENGTH = 3
 
 _ZXCVBN_READS = 72
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-_AT_ONCE = threading.BoundedSemaphore(1)
-"""So many hashes are made at once in a process, of 19 MiB each: a flood of sign-ins takes one core
-of it at most, and leaves some to whoever is signed in."""
+_ONE_BY_ONE = ThreadPoolExecutor(1)
+"""Makes the hashes of a process: a flood of sign-ins takes one core of it at most. The C library
+keeps 19 MiB for each thread that has ever hashed, so it is always the same one."""
 
 
 def check_password(password: str, *, email: str) -> None:
@@ -68,8 +68,7 @@ def _weakness(password: str, email: str) -> str | None:
 
 def hash_password(password: str) -> str:
     """Return the argon2id hash of a password, with its own salt."""
-    with _AT_ONCE:
-        return _HASHER.hash(_normal(password))
+    return _ONE_BY_ONE.submit(_HASHER.hash, _normal(password)).result()
 
 
 def verify_password(password: str, password_hash: str | None) -> bool:
@@ -83,11 +82,14 @@ def verify_password(password: str, password_hash: str | None) -> bool:
     """
     if len(password) > MAX_LENGTH:
         password = ""
-    with _AT_ONCE:
-        try:
-            _HASHER.verify(password_hash or _hash_of_nobody(), _normal(password))
-        except (VerificationError, InvalidHashError):
-            return False
+    return _ONE_BY_ONE.submit(_verify, _normal(password), password_hash).result()
+
+
+def _verify(password: str, password_hash: str | None) -> bool:
+    try:
+        _HASHER.verify(password_hash or _hash_of_nobody(), password)
+    except (VerificationError, InvalidHashError):
+        return False
     return password_hash is not None
 
 

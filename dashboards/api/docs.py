@@ -8,6 +8,7 @@ from flask import Flask, Response, render_template, send_file
 from dashboards.access import needs
 from dashboards.api.routing import route
 from dashboards.headers import content_security_policy
+from dashboards.live import stream_origin
 
 PAGE = "/api-docs"
 """The page to try the API; outside of ``/api``, so that who is not signed in can sign in."""
@@ -26,7 +27,7 @@ def read_document() -> Response:
     # Imported when it is first asked for: 40 MB of it are pages that are not used here.
     from dashboards.api.document import document
 
-    return Response(document(), mimetype="application/json")
+    return Response(document(stream_origin()), mimetype="application/json")
 
 
 def add_page(server: Flask) -> None:

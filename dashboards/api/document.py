@@ -1,4 +1,4 @@
-"""The operations and their structs -> the OpenAPI document.
+"""The operations and their structs, and the stream -> the OpenAPI document.
 
 spectree reads functions and structs on an application of its own, where nothing is ever asked: the
 views that answer stay plain functions. What spectree cannot say is added: problem documents, NDJSON
@@ -15,6 +15,7 @@ from spectree import Response, SpecTree
 from spectree.model_adapter import get_msgspec_model_adapter
 
 from dashboards.api.routing import ROUTES, Route
+from dashboards.live import STREAM_PATH
 from dashboards.problems import CONTENT_TYPE, Problem
 from recgraph import __version__
 
@@ -26,11 +27,21 @@ browser that is signed in, the session counts. Each operation names the scope th
 are problem documents (RFC 9457). Answers have an `ETag`, and `RateLimit-` headers say how many
 requests are left of this minute.
 
-New lists come as server-sent events from `GET /api/v1/stream`, of a process and a port of its own
-(`recgraph status` says where, by default the port after this one): `?user=ID` for one user's, the
-same keys, with the scope `read`. Each event `recommendations` is a list; after a break
-`Last-Event-ID` or `?after=` brings what was missed, and the event `gap` says that some is gone.
+New lists come as server-sent events from `GET /api/v1/stream`, of a process of its own.
 """
+_STREAM = """New lists as they are made, as server-sent events, until one side hangs up.
+
+Served by `recgraph stream`, a process of its own, at the server named here; while none runs, that
+is the default. Try it with `curl -N`: this page would wait for an end that does not come.
+
+Each event has an `id`. The event `recommendations` is a list, as
+`GET /api/v1/users/{user_id}/recommendations` answers it; `ready` opens the stream; `stale` says why
+no lists come, and `fresh` that they come again; `gap` says that lists are missing, which have to be
+read. A comment every ten seconds says that the stream is alive. Who does not read is cut off.
+
+Needs the scope `read`."""
+_NO_STREAM = "http://127.0.0.1:8051"
+"""Where a stream is by default."""
 _TAGS = (
     *("Recommendations", "Products and users", "Graph", "Events", "Feedback", "Generations"),
     "Service",
@@ -40,11 +51,27 @@ _SCHEMES = {
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "session": {"type": "apiKey", "in": "cookie", "name": "session"},
 }
+_CREDENTIALS: list[dict[str, list[str]]] = [{name: []} for name in _SCHEMES]
+_TO_PROBLEM = {"$ref": "#/components/responses/Problem"}
+_PROBLEMS = {"4XX": _TO_PROBLEM, "503": _TO_PROBLEM}
+
+
+def document(stream_url: str | None) -> bytes:
+    """Return the document as JSON.
+
+    Parameters
+    ----------
+    stream_url
+        Where whoever asks finds the stream; None while there is none.
+    """
+    described = _described()
+    paths = described["paths"] | {STREAM_PATH: {"get": _stream_operation(stream_url)}}
+    return msgspec.json.encode(described | {"paths": paths})
 
 
 @functools.cache
-def document() -> bytes:
-    """Return the document as JSON."""
+def _described() -> dict[str, Any]:
+    """Return what this server answers."""
     spec = SpecTree(
         "flask",
         model_adapter=get_msgspec_model_adapter(),
@@ -60,7 +87,37 @@ def document() -> bytes:
     for route in ROUTES:
         _add(app, spec, route)
     with app.app_context():
-        return msgspec.json.encode(_completed(spec.spec, ROUTES))
+        return _completed(spec.spec, ROUTES)
+
+
+def _stream_operation(stream_url: str | None) -> dict[str, Any]:
+    """Return ``GET /api/v1/stream``, which is no route of this server."""
+    position = "The id of the last event that came: what was missed since is sent first."
+    events = {"schema": {"type": "string"}}
+    return {
+        "operationId": "stream",
+        "tags": ["Recommendations"],
+        "summary": "New lists as they are made, as server-sent events.",
+        "description": _STREAM,
+        "servers": [{"url": stream_url or _NO_STREAM, "description": "recgraph stream"}],
+        "parameters": [
+            _text("query", "user", "Only the lists of this user.", minLength=1, maxLength=1024),
+            _text("header", "Last-Event-ID", position),
+            _text(
+                "query", "after", "The same, for who cannot send the header, which counts first."
+            ),
+        ],
+        "responses": {
+            "200": {"description": "The stream", "content": {"text/event-stream": events}},
+            **_PROBLEMS,
+        },
+        "security": _CREDENTIALS,
+    }
+
+
+def _text(place: str, name: str, description: str, **bounds: int) -> dict[str, Any]:
+    schema = {"type": "string", **bounds}
+    return {"in": place, "name": name, "description": description, "schema": schema}
 
 
 def _add(app: Flask, spec: SpecTree, route: Route) -> None:
@@ -98,14 +155,13 @@ def _completed(spec: dict[str, Any], routes: Sequence[Route]) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any], route: Route) -> None:
-    to_problem = {"$ref": "#/components/responses/Problem"}
     operation["responses"].pop("422", None)
-    operation["responses"] |= {"4XX": to_problem, "503": to_problem}
+    operation["responses"] |= _PROBLEMS
     if route.method == "GET" and route.scope is not None:
         operation["responses"]["304"] = {"description": "Not changed since the ETag that was sent"}
     operation["security"] = []
     if route.scope is not None:
-        operation["security"] = [{"bearer": []}, {"key": []}, {"session": []}]
+        operation["security"] = _CREDENTIALS
         operation["description"] += f"\n\nNeeds the scope `{route.scope}`."
     if route.lines:
         lines = {"schema": {"type": "string", "description": "One event a line."}}

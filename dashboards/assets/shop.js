@@ -76,8 +76,10 @@
         if (!done.length) { return said; }
         clicks = clicks.filter(function (each) { return !done.includes(each); });
         const last = done[done.length - 1];
-        return last.sale.name + " is bought. The list changed " +
-          Math.round(shownAt - last.at) + " ms after the click: " + changed(changes) + ".";
+        const after = Math.round(shownAt - last.at) + " ms after the click";
+        return last.sale.name + " is bought. " + (changes.predicts_ratings
+          ? "It is known " + after + ", and changes no list: it is no rating."
+          : "The list changed " + after + ": " + changed(changes) + ".");
       },
     },
   });

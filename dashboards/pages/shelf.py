@@ -41,6 +41,8 @@ class Shelf:
     """Partition of the topic of sales -> offset after the last purchase that is included."""
     before: Mapping[str, int] | None = None
     """Item -> place, from 1; None when nothing is to be compared."""
+    predicts_ratings: bool = False
+    """A purchase carries no rating, and so changes no list."""
 
     def data(self) -> dict[str, Any]:
         """Return what the browser keeps of the shelf."""
@@ -48,6 +50,7 @@ class Shelf:
         before = places if self.before is None else self.before
         return {
             "places": places,
+            "predicts_ratings": self.predicts_ratings,
             "offsets": self.offsets,
             "new": len(places.keys() - before.keys()),
             "gone": len(before.keys() - places.keys()),
@@ -91,8 +94,10 @@ def shelf_of_user(store: Store, user_id: str, before: Mapping[str, Any] | None =
     """
     user = store.user(user_id)
     places = None if before is None else before["places"]
+    is_rated = store.current().manifest.feedback == "explicit"
     if user is None or not user.recommended:
-        return Shelf([_row_of_item(item) for item in store.popular(N_POPULAR)], True, {}, places)
+        popular = [_row_of_item(item) for item in store.popular(N_POPULAR)]
+        return Shelf(popular, True, {}, places, is_rated)
     images = _images(store, [row.item_id for row in user.recommended])
     rows = [
         Row(
@@ -102,7 +107,7 @@ def shelf_of_user(store: Store, user_id: str, before: Mapping[str, Any] | None =
         for row in user.recommended
     ]
     offsets = {} if user.freshness is None else user.freshness.offsets
-    return Shelf(rows, False, offsets, places)
+    return Shelf(rows, False, offsets, places, is_rated)
 
 
 def _images(store: Store, item_ids: list[str]) -> dict[str, str | None]:

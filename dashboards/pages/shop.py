@@ -29,6 +29,12 @@ NAME = "Shop"
 MAX_QUERY_LENGTH = 200
 N_HITS = 6
 _LEAD = "Buy something, and watch the list change."
+_UNCHANGED = "The list will not change"
+_NO_RATING = (
+    "The current generation predicts ratings, and a purchase here carries none: it is kept, and "
+    "changes no list. Make a generation current that was trained on purchases."
+)
+_LIST_GENERATIONS = "recgraph generations list"
 
 
 def layout(store: Store, query: Mapping[str, str]) -> list[Child]:
@@ -44,7 +50,7 @@ def layout(store: Store, query: Mapping[str, str]) -> list[Child]:
         dcc.Store(id="shop-click"),
         dcc.Store(id="shop-bought"),
         dcc.Store(id="shop-changes", data=shelf.data()),
-        *_problems(live_parts()),
+        *_problems(live_parts(), predicts_ratings=shelf.predicts_ratings),
         html.Div(
             [
                 card(
@@ -142,18 +148,17 @@ def _can_buy() -> bool:
     return live_parts() is not None and principal().may("write")
 
 
-def _problems(parts: LiveParts | None) -> list[Child]:
+def _problems(parts: LiveParts | None, *, predicts_ratings: bool) -> list[Child]:
     """Return why a purchase cannot be made, or would change nothing, and what helps."""
     if parts is None:
         return [notice("You may look around", "This dashboard takes no purchases.")]
     if not principal().may("write"):
         text = "Your account may look, not buy: that needs the scope write, which operators have."
         return [notice("You may look around", text)]
-    problem = parts.live_problem()
-    if problem is None:
-        return []
-    text = f"A purchase would change nothing here at the moment: {problem}"
-    return [notice("The list will not change", text, "recgraph up", "recgraph live")]
+    if problem := parts.live_problem():
+        text = f"A purchase would change nothing here at the moment: {problem}"
+        return [notice(_UNCHANGED, text, "recgraph up", "recgraph live")]
+    return [notice(_UNCHANGED, _NO_RATING, _LIST_GENERATIONS)] if predicts_ratings else []
 
 
 def _who() -> Child:

@@ -5,14 +5,13 @@ the network. It goes by itself an hour after the last attempt, so that 10,000 at
 nothing behind; an attempt that has to wait is not even written.
 """
 
-import ipaddress
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
-from recgraph.accounts import digest_of, fold_email
+from recgraph.accounts import digest_of, fold_email, network_of
 from recgraph.services.connection import Connection, Document, explained
 
 FORGET_AFTER = timedelta(hours=1)
@@ -112,9 +111,7 @@ def _account(email: str) -> str:
 
 
 def _address(address: str) -> str:
-    """Return the source of an address; of IPv6 its network, all of which one person may have."""
-    network = f"{address}/64" if ":" in address else address
-    return f"address:{ipaddress.ip_network(network, strict=False)}"
+    return f"address:{network_of(address)}"
 
 
 def _seconds_to(moment: datetime) -> float:

@@ -14,6 +14,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from dashboards.api.routing import ROUTES, Route
+from dashboards.live import STREAM_PATH, LiveParts
+from dashboards.stream.app import PATH
+from recgraph.config import Settings
+from recgraph.services.door import Door
 from tests.api.conftest import Api
 
 pytestmark = pytest.mark.services
@@ -76,7 +80,33 @@ def test_document_names_every_operation_and_its_scope(api: Api) -> None:
     expected = {
         (r.method, "/api/v1" + r.rule.replace("<id:", "{").replace(">", "}")) for r in ROUTES
     }
-    assert operations == expected
+    assert operations == expected | {("GET", STREAM_PATH)}
     activate = document["paths"]["/api/v1/generations/{generation}/activate"]["post"]
     assert "`operate`" in activate["description"]
     assert all(each["summary"] for found in document["paths"].values() for each in found.values())
+
+
+@pytest.mark.parametrize(
+    ("running", "public_url", "expected"),
+    [
+        (None, None, "http://127.0.0.1:8051"),
+        ("http://127.0.0.1:9191", None, "http://localhost:9191"),
+        ("http://127.0.0.1:9191", "https://shop.example", "https://shop.example"),
+    ],
+)
+def test_document_says_where_the_stream_is(
+    api: Api,
+    api_app: Flask,
+    api_settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    running: str | None,
+    public_url: str | None,
+    expected: str,
+) -> None:
+    parts = LiveParts(Door(api_settings), lambda: running, lambda: None, public_url)
+    monkeypatch.setitem(api_app.extensions, "recgraph_live", parts)
+    stream = api.get("/openapi.json").json["paths"][PATH]["get"]
+    assert [each["url"] for each in stream["servers"]] == [expected]
+    assert list(stream["responses"]["200"]["content"]) == ["text/event-stream"]
+    named = {(each["in"], each["name"]) for each in stream["parameters"]}
+    assert named == {("query", "user"), ("query", "after"), ("header", "Last-Event-ID")}

@@ -27,6 +27,7 @@ from werkzeug.test import EnvironBuilder
 from dashboards.auth import Links, read_secret_key
 from recgraph.cli.base import err
 from recgraph.cli.composing import compose
+from recgraph.cli.serve import find_running
 from recgraph.config import Settings, load_settings
 from recgraph.services.accounts import MongoAccounts
 from recgraph.services.connection import Document
@@ -64,9 +65,9 @@ def main(
             k=10,
         )
         try:
-            with _opened(settings) as (store, key):
+            with opened(settings) as (store, key):
                 found: dict[str, Any] = {"cpu_us": cpu_of_parts(settings, store, key)}
-                with _serving(settings, workers) as (address, server):
+                with serving(settings, workers) as (address, server):
                     pids = {"server": server, "mongodb": _pid_of_mongo(settings)}
                     found |= measure(store, key, address, pids, seconds)
             typer.echo(msgspec.json.encode({"workers": workers, **found}).decode())
@@ -205,7 +206,7 @@ def _pid_of_mongo(settings: Settings) -> int:
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[tuple[MongoStore, str]]:
+def opened(settings: Settings) -> Iterator[tuple[MongoStore, str]]:
     with open_store(ensure_mongo(settings, err.print), settings.mongo_database) as store:
         (folder,) = settings.generations_dir.iterdir()
         publish(store, folder, keep=3)
@@ -214,13 +215,15 @@ def _opened(settings: Settings) -> Iterator[tuple[MongoStore, str]]:
 
 
 @contextmanager
-def _serving(settings: Settings, workers: int) -> Iterator[tuple[tuple[str, int], int]]:
+def serving(settings: Settings, workers: int) -> Iterator[tuple[tuple[str, int], int]]:
     """Give the address of `recgraph serve` in a process of its own, and its pid."""
     command = [sys.executable, "-m", "recgraph.cli", "serve", "--no-stream", "--json"]
     environment = os.environ | {
         "RECGRAPH_DATA_DIR": str(settings.data_dir),
         "RECGRAPH_REQUESTS_PER_MINUTE": str(settings.requests_per_minute),
     }
+    if settings.public_url is not None:
+        environment["RECGRAPH_PUBLIC_URL"] = settings.public_url
     with subprocess.Popen(
         [*command, "--port", "0", "--workers", str(workers)],
         env=environment,
@@ -229,7 +232,10 @@ def _serving(settings: Settings, workers: int) -> Iterator[tuple[tuple[str, int]
     ) as process:
         try:
             assert process.stdout is not None
-            url = urlsplit(json.loads(process.stdout.readline())["url"])
+            process.stdout.readline()  # it is up
+            running = find_running(settings)
+            assert running is not None
+            url = urlsplit(running.url)
             assert url.hostname is not None
             assert url.port is not None
             time.sleep(5)  # the processes make their applications

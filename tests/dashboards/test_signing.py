@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 
 from dashboards.app import create_app
 from dashboards.auth import Links, read_secret_key
+from recgraph.passwords import verify_password
 from recgraph.services.accounts import MongoAccounts
 from recgraph.services.attempts import ACCOUNT, ADDRESS
 from recgraph.services.mongo import MongoStore
@@ -261,6 +262,38 @@ def test_a_flood_is_told_to_come_again_and_somebody_gets_in_through_it(
     assert statuses.keys() == {401, 503}
     n_kept = accounts.connection.database["attempts"].estimated_document_count()
     assert n_kept <= 2 * (statuses[401] + 1)  # what was not looked at leaves nothing
+
+
+def test_a_flood_from_one_address_leaves_room_for_the_others(
+    client: FlaskClient, accounts: MongoAccounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_account(accounts)
+    flooding, go_on = threading.Semaphore(0), threading.Event()
+
+    def wait(password: str, password_hash: str | None) -> bool:
+        if password == "wrong":
+            flooding.release()
+            assert go_on.wait(30)
+        return verify_password(password, password_hash)
+
+    monkeypatch.setattr("dashboards.signing.verify_password", wait)
+    app = client.application
+
+    def attempt(address: str) -> int:
+        form = {"email": "nobody@example.com", "password": "wrong"}
+        return send_form(app.test_client(), "/sign-in", address=address, **form).status_code
+
+    one_network = ["2001:db8::1", "2001:db8::ffff"]
+    with ThreadPoolExecutor(2) as strangers:
+        flood = [strangers.submit(attempt, address) for address in one_network]
+        for _ in flood:
+            assert flooding.acquire(timeout=30)
+        assert attempt("2001:db8::2") == 503
+        own = sign_in(client, ANN).status_code
+        go_on.set()
+        assert [each.result() for each in flood] == [401, 401]
+    assert own == 302
+    assert attempt("2001:db8::2") == 401  # the places are free again
 
 
 # --- sessions -----------------------------------------------------------------------------------
