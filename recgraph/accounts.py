@@ -17,8 +17,10 @@ import hashlib
 import ipaddress
 import secrets
 import unicodedata
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -127,9 +129,20 @@ def fold_email(text: str) -> str:
 
 
 def network_of(address: str) -> str:
-    """Return where an address is from; of IPv6 its /64, all of which one person may have."""
-    network = f"{address}/64" if ":" in address else address
-    return str(ipaddress.ip_network(network, strict=False))
+    """Return where an address is from; of IPv6 its /64, all of which one person may have.
+
+    A port, which some proxies add, is left out; what is no address stands for itself.
+    """
+    for host_of in (str, _without_port):
+        with suppress(ValueError):
+            host = ipaddress.ip_address(host_of(address))
+            bits = 64 if host.version == 6 else 32
+            return str(ipaddress.ip_network((host.packed, bits), strict=False))
+    return address
+
+
+def _without_port(address: str) -> str:
+    return urlsplit(f"//{address}").hostname or ""
 
 
 def parse_email(text: str) -> str:

@@ -15,6 +15,7 @@ from recgraph.accounts import (
     ApiKey,
     digest_of,
     fold_email,
+    network_of,
     new_key_secret,
     parse_email,
     parse_key_name,
@@ -121,3 +122,18 @@ def test_key_expires_when_its_time_is_over() -> None:
     ages = [None, now + timedelta(minutes=1), now - timedelta(seconds=1)]
     keys = [ApiKey("rg_1", "till", ("read",), NOW, expires_at) for expires_at in ages]
     assert [key.is_expired() for key in keys] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("192.0.2.7:51034", "192.0.2.7/32"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::9]:443", "2001:db8:1:2::/64"),
+        ("unknown", "unknown"),
+        ("[::1", "[::1"),
+    ],
+)
+def test_an_address_is_of_a_network_whatever_a_proxy_writes(address: str, network: str) -> None:
+    assert network_of(address) == network
