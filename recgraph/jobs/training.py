@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import structlog
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from scipy import sparse
 
 from recgraph import fallback, generations, transforms
 from recgraph.catalogue import read_catalogue
-from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.generations import Counts, Manifest
 from recgraph.jobs import gating
@@ -101,7 +99,7 @@ def train(
                 degrees=spark_graph.degrees_of_items(graph),
                 departments=spark_graph.departments_recommended(graph),
                 coefficients=_coefficients(trained.model, settings),
-                mean_rating=_mean_rating(trained.model, settings),
+                mean_rating=trained.model.factors.mean_rating,
                 seconds=stages.seconds,
                 reason="; ".join(judged.verdict.reasons) or None,
                 verdict=judged.verdict,
@@ -184,15 +182,6 @@ def _coefficients(model: blend.Model, settings: Settings) -> dict[str, float]:
     """What each part of a published score is multiplied by; parts that are off are left out."""
     counts = blend.of_lists(model.side.coefficients, exclude_seen=settings.exclude_seen)
     return {name: value for name, value in counts._asdict().items() if value}
-
-
-def _mean_rating(model: blend.Model, settings: Settings) -> float | None:
-    """What whoever folds in a user's ratings takes off them first; None of implicit feedback."""
-    if settings.feedback == "implicit":
-        return None
-    row = model.indexed.interactions.agg(F.avg(F.col(C.RATING).cast("double"))).first()
-    assert row is not None  # an aggregate without groups has one row
-    return float(row[0])
 
 
 def training_summary(manifest: Manifest) -> dict[str, Any]:

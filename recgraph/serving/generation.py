@@ -180,29 +180,20 @@ class Serving(NamedTuple):
         return self._rows(made)
 
     def bought(self, history: Events, items: Ints) -> Purchases:
-        """What somebody bought of these items, which the history has, and how much in all."""
-        if self.predicts_ratings:
-            return self._rated(history, items)
+        """What somebody bought of these items, which the history has, and how much in all.
+
+        Of ratings, those that were given; what was bought without one is left out.
+        """
         pairs = self._pairs([history]).bought()
+        if self.predicts_ratings:
+            history, items = history[history["bought"]], items[np.isin(items, pairs.items)]
         ratings = dict(zip(pairs.items.tolist(), pairs.ratings.tolist(), strict=True))
         rows = [self._bought_row(history, item, ratings) for item in items.tolist() if item >= 0]
         return Purchases(sorted(rows, key=lambda row: -row.rating), len(pairs.items))
 
-    def _rated(self, history: Events, items: Ints) -> Purchases:
-        """The same of ratings: the last of each item."""
-        pairs, rated = self._pairs([history]), history[history["bought"]]
-        rows = []
-        for item, rating in zip(pairs.items.tolist(), pairs.ratings.tolist(), strict=True):
-            if item in items:
-                times = rated["time"][rated["item"] == item]
-                last_at = datetime.fromtimestamp(int(times.max()) / 1e6, UTC)
-                about = self.items.title(item), self.items.department(item)
-                rows.append(Bought(self.items.id(item), rating, len(times), last_at, *about))
-        return Purchases(sorted(rows, key=lambda row: -row.rating), len(pairs.items))
-
     def _bought_row(self, history: Events, item: int, ratings: dict[int, float]) -> Bought:
         events = history[history["item"] == item]
-        purchases = events[is_purchase(events)]
+        purchases = events if self.predicts_ratings else events[is_purchase(events)]
         last = purchases if len(purchases) else events  # of what was only viewed, or given back
         last_at = datetime.fromtimestamp(int(last["time"].max()) / 1e6, UTC)
         rating, about = (

@@ -32,6 +32,7 @@ _RESIDUALS = f"{C.USER_INDEX} int, {C.ITEM_INDEX} int, {C.RATING} float"
 class Rest(NamedTuple):
     """Mean and biases, and what they leave over of each rating."""
 
+    mean: float
     user_bases: DataFrame
     """index, `USER_BASE`: float32."""
     item_biases: Floats64
@@ -92,7 +93,7 @@ def take_biases(
     known = _Known(mean, biases, damping)
     bases = _in_blocks(rated, known, _bases_of, _BASES)
     residuals = materialize(_in_blocks(rated, known, _residuals_of, _RESIDUALS))
-    return Rest(bases, biases, residuals)
+    return Rest(mean, bases, biases, residuals)
 
 
 def _in_blocks(

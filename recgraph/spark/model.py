@@ -65,6 +65,8 @@ class Factors(NamedTuple):
     """float32 ``(n_items, n_factors)`` on the driver: 4 * n_items * n_factors bytes."""
     transform: Fitted = Fitted("count")
     """What the ratings were made into first."""
+    mean_rating: float | None = None
+    """Explicit feedback: the mean, which whoever folds in a user's ratings takes off them first."""
 
 
 def index_interactions(interactions: DataFrame) -> Indexed:
@@ -136,7 +138,8 @@ def _fit_explicit(indexed: Indexed, settings: Settings) -> Factors:
         n_iterations=settings.n_iterations,
         seed=settings.seed,
     )
-    return _distributed(*biases.joined(users, items, found), indexed)
+    factors = _distributed(*biases.joined(users, items, found), indexed)
+    return factors._replace(mean_rating=found.mean)
 
 
 def _fit_explicit_by_spark(indexed: Indexed, settings: Settings) -> Factors:
@@ -144,7 +147,8 @@ def _fit_explicit_by_spark(indexed: Indexed, settings: Settings) -> Factors:
     fitted = _fit_by_spark(rest.residuals, indexed, settings)
     joined = F.concat(C.FACTORS, F.array(F.lit(1.0).cast("float"), USER_BASE)).alias(C.FACTORS)
     users = materialize(fitted.users.join(rest.user_bases, C.INDEX).select(C.INDEX, joined))
-    return Factors(users, biases.joined_items(fitted.items, rest.item_biases.astype(np.float32)))
+    items = biases.joined_items(fitted.items, rest.item_biases.astype(np.float32))
+    return Factors(users, items, mean_rating=rest.mean)
 
 
 def _fit_by_spark(ratings: DataFrame, indexed: Indexed, settings: Settings) -> Factors:
