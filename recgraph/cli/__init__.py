@@ -1,5 +1,6 @@
 """The commands, a module a group; each imports Spark, services and pages only when it runs."""
 
+import signal
 import sys
 from typing import Annotated
 
@@ -36,6 +37,9 @@ from recgraph.cli import (  # noqa: F401
 from recgraph.cli.base import app, err
 from recgraph.errors import ConfigError, RecgraphError
 
+_INTERRUPTED = 130
+"""The exit code after Ctrl-C: 128 and the number of the signal."""
+
 
 def _show_version(value: bool) -> None:
     if value:
@@ -69,5 +73,10 @@ def main() -> None:
         err.print("error:", style="bold red", end=" ")
         err.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer exits so at Ctrl-C, without a word.
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
+            raise
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # else a second one breaks off the exit
+        err.print("stopped")
+        sys.exit(_INTERRUPTED)

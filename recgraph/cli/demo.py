@@ -54,7 +54,7 @@ def demo(
     """
     settings = load_settings()
     for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends it as Ctrl-C does
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     n_events = None if everything else N_EVENTS
     with _services(settings) as stages:
         made = None if leave or everything or again else _made_before(settings)

@@ -13,6 +13,12 @@ from pyspark.sql import SparkSession
 from recgraph import claims
 from recgraph.config import Settings
 from recgraph.errors import ServiceError
+from recgraph.spark.interrupt import (
+    interruptible,
+    is_jvm_alive,
+    keeping_sigint,
+    quieten_py4j,
+)
 from recgraph.spark.scratch import SCRATCH
 
 _LOG_BYTES = 5_000_000
@@ -26,6 +32,8 @@ than G1. And the lineage of ten sweeps goes deep: not every compiler's frames fi
 @contextmanager
 def open_session(settings: Settings, jars: Sequence[Path]) -> Iterator[SparkSession]:
     """Give a Spark session; stop it, and the JVM below it, when the block ends.
+
+    Ctrl-C ends the JVM before anything else is cleared up.
 
     Parameters
     ----------
@@ -45,23 +53,30 @@ def open_session(settings: Settings, jars: Sequence[Path]) -> Iterator[SparkSess
     # Workers must run the interpreter of the driver, with one BLAS thread a core.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    quieten_py4j()
     claims.remove_abandoned(settings.data_dir / "tmp", "*")
-    with claims.claimed(settings.data_dir / "tmp" / uuid.uuid4().hex) as scratch:
+    folder = settings.data_dir / "tmp" / uuid.uuid4().hex
+    with interruptible(), claims.claimed(folder) as scratch:
         session = _start(settings, jars, scratch)
         try:
             yield session
         finally:
-            gateway = session.sparkContext._gateway
-            session.stop()
-            if gateway is not None:
-                gateway.shutdown()
+            _stop(session)
+
+
+def _stop(session: SparkSession) -> None:
+    gateway = session.sparkContext._gateway
+    if is_jvm_alive(gateway):
+        session.stop()
+        if gateway is not None:
+            gateway.shutdown()
 
 
 def _start(settings: Settings, jars: Sequence[Path], scratch: Path) -> SparkSession:
     """A session, with the JVM's errors in a log of their own."""
     log = settings.data_dir / "logs" / "spark.log"
     try:
-        with _stderr_to(log):
+        with _stderr_to(log), keeping_sigint():
             session = _builder(settings, jars, scratch).getOrCreate()
     except Exception as error:
         message = (
