@@ -16,6 +16,7 @@ from flask_wtf.csrf import generate_csrf
 from dashboards.access import admitted, mark_pages, protect
 from dashboards.api import ApiParts, register_api
 from dashboards.auth import Links
+from dashboards.callbacks import check_calls
 from dashboards.headers import add_headers
 from dashboards.live import LiveParts, add_listening, register_live, stream_origin
 from dashboards.pages import degrees, network, overview, reviews, shop, top, user
@@ -91,6 +92,7 @@ def create_app(
     for page in PAGES.values():
         page.register(app, store)
     mark_pages(server)
+    check_calls(app)
     server.register_error_handler(DependencyException, _no_such_file)
     if api is not None:
         register_api(server, api)

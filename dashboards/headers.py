@@ -1,8 +1,9 @@
 """Security headers of every answer.
 
 Scripts come from this server only; the one inline script that Dash writes is allowed by its hash,
-and nothing may be evaluated. Styles are the exception: Mantine, Plotly and AG Grid write style
-elements at run time, so the document that loads them, and no other answer, allows inline ones.
+and nothing may be evaluated. Styles are the exception: Mantine, Plotly, AG Grid and Swagger UI
+write style elements at run time, so the two documents that load them, and no other answer, allow
+inline ones: that of Dash, and the page to try the API.
 """
 
 from collections.abc import Callable, Collection, Iterable

@@ -169,6 +169,19 @@ def test_a_path_beside_the_open_ones_answers_401(client: FlaskClient, path: str)
     assert client.get(path).status_code == 401
 
 
+@pytest.mark.parametrize("folder", ["/assets/", "/_dash-component-suites/dash/", "/api-docs/"])
+@pytest.mark.parametrize("up", ["../", "..%2f", "%2e%2e/", "..\\", "....//", "/", "%00"])
+def test_no_path_leads_out_of_a_folder_of_files(
+    whole: FlaskClient, links: Links, folder: str, up: str
+) -> None:
+    use_link(whole, links)
+    for target in (8 * up + "etc/passwd", 2 * up + "dashboards/auth.py", up + "auth.py"):
+        with whole.get(folder + target) as answer:
+            assert answer.status_code in (200, 404)
+            assert "root:" not in answer.text
+            assert "def read_secret_key" not in answer.text
+
+
 def test_the_open_routes_of_the_pages_tell_nothing(client: FlaskClient) -> None:
     expected = {
         "/sign-in": 200,
@@ -267,12 +280,12 @@ def test_post_from_another_origin_is_refused(client: FlaskClient, links: Links) 
     assert client.post("/sign-out", headers={"Origin": "http://localhost"}).status_code == 302
 
 
-def test_every_answer_carries_the_security_headers(client: FlaskClient, links: Links) -> None:
-    refused = client.get("/", headers=HTML)
-    use_link(client, links)
-    for answer in (refused, client.get("/"), client.get("/healthz"), client.get("/assets/x.css")):
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Referrer-Policy"] == "same-origin"
+def test_every_answer_carries_the_security_headers(whole: FlaskClient, links: Links) -> None:
+    refused = [whole.get("/", headers=HTML), whole.get("/api/v1/popular")]
+    use_link(whole, links)
+    paths = ("/", "/healthz", "/assets/x.css", "/api/v1/health", "/api/v1/popular", "/api/v1/x")
+    for answer in (*refused, *map(whole.get, paths)):
+        assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
         policy = answer.headers["Content-Security-Policy"]
         assert "frame-ancestors 'none'" in policy
         assert "default-src 'none'" in policy
@@ -280,15 +293,28 @@ def test_every_answer_carries_the_security_headers(client: FlaskClient, links: L
         assert scripts is not None
         assert "unsafe" not in scripts[1]
         assert "http" not in policy
-    assert client.get("/").headers["Cache-Control"] == "no-store"
+    assert whole.get("/").headers["Cache-Control"] == "no-store"
 
 
-def test_pages_without_dash_allow_no_inline_styles(client: FlaskClient, links: Links) -> None:
-    policies = [client.get("/sign-in").headers["Content-Security-Policy"]]
-    use_link(client, links)
-    policies.append(client.get("/account").headers["Content-Security-Policy"])
-    assert not any("unsafe" in policy for policy in policies)
-    assert "'unsafe-inline'" in client.get("/").headers["Content-Security-Policy"]
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def test_inline_styles_are_allowed_in_two_documents_alone(whole: FlaskClient, links: Links) -> None:
+    # docs/adr/0012-accounts.md says why there.
+    use_link(whole, links)
+    allowing = set()
+    for path in {path for method, path in every_route(whole) if method == "GET"} | {"/sign-in"}:
+        with whole.get(path) as answer:
+            if "unsafe" in answer.headers["Content-Security-Policy"]:
+                allowing.add(path)
+    assert allowing == {"/", "/dash", "/api-docs"}  # the first two are one: Dash answers all paths
 
 
 def test_documents_load_nothing_from_elsewhere(client: FlaskClient, links: Links) -> None:

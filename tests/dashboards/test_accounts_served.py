@@ -13,8 +13,13 @@ from pathlib import Path
 import pytest
 
 from recgraph.services.mongo import MongoStore
-from tests.dashboards.sending import PASSWORD
-from tests.dashboards.test_serve import COMMAND, environment, serving  # noqa: F401  a fixture
+from tests.dashboards.sending import OTHER_PASSWORD, PASSWORD
+from tests.dashboards.test_serve import (
+    COMMAND,
+    PATIENCE_S,
+    environment,  # noqa: F401  a fixture
+    serving,
+)
 
 pytestmark = pytest.mark.services
 
@@ -49,7 +54,7 @@ class Visitor:
 
     def _open(self, request: urllib.request.Request) -> tuple[int, str]:
         try:
-            with self._opener.open(request) as answer:
+            with self._opener.open(request, timeout=PATIENCE_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -73,6 +78,14 @@ def test_account_and_key_work_in_every_process_until_they_are_ended(
             assert visitor.get("/_dash-layout")[0] == 200
             assert visitor.get("/api/v1/popular?k=1", **header)[0] == 200
         assert visitor.get("/_dash-layout", **header)[0] == 403
+        (listed,) = json.loads(run(environment, "keys", "list", "--json"))["keys"]
+        assert listed["last_used_at"] is not None
+        run(environment, "users", "passwd", ANN, "--password-stdin", typed=OTHER_PASSWORD)
+        time.sleep(1.1)
+        for _ in range(20):
+            assert visitor.get("/_dash-layout")[0] == 401
+        assert visitor.sign_in(ANN, PASSWORD) == 401
+        assert visitor.sign_in(ANN, OTHER_PASSWORD) == 200
         run(environment, "users", "disable", ANN)
         run(environment, "keys", "revoke", key["prefix"])
         time.sleep(1.1)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -135,6 +136,25 @@ def test_processes_answer_alike_and_one_that_is_killed_is_replaced(
         assert not any(worker.is_running() for worker in workers)
 
 
+BEFORE_THE_FORK = """
+import dashboards.workers, recgraph.passwords
+from recgraph.cli import main
+
+def run_workers(*arguments, **named):
+    print("threads that hash:", len(recgraph.passwords._ONE_BY_ONE._threads))
+
+dashboards.workers.run_workers = run_workers
+main()
+"""
+
+
+def test_no_password_is_hashed_before_the_processes_fork(environment: dict[str, str]) -> None:
+    # A fork takes no thread along: whoever signed in would wait for one that is not there.
+    command = [sys.executable, "-c", BEFORE_THE_FORK, "serve", "--port", "0"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "threads that hash: 0\n" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("settled", [False, True], ids=["at once", "when all answer"])
 def test_killed_dashboard_leaves_no_process_behind(
     environment: dict[str, str], settings: Settings, tmp_path: Path, settled: bool
@@ -160,17 +180,29 @@ def ask_status(url: str) -> int:
             return error.code
 
 
+def answers_at(address: str, url: str) -> bool:
+    """Return whether the port of a URL takes connections at an address."""
+    with socket.socket() as connection:
+        return connection.connect_ex((address, urlsplit(url).port or 80)) == 0
+
+
 def test_prometheus_is_answered_for_all_processes_on_a_port_of_its_own(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     environment = environment | {"RECGRAPH_SERVE_METRICS_PORT": "0"}
-    command = [*COMMAND, "serve", "--port", "0", "--json", "--workers", "2"]
+    everywhere = ["--host", "0.0.0.0", "--port", "0"]
+    command = [*COMMAND, "serve", *everywhere, "--json", "--workers", "2"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             said = json.loads(process.stdout.readline())
             url = said["url"].split("/sign-in")[0]
             assert {ask(url, "no key") for _ in range(6)} == {401}
+            assert ask_status(f"{url}/metrics") == 401  # a page that is not there
+            assert [answers_at("127.0.0.2", each) for each in (url, said["metrics"])] == [
+                True,
+                False,
+            ]
             with urllib.request.urlopen(said["metrics"], timeout=PATIENCE_S) as answer:
                 text = answer.read().decode()
         finally:

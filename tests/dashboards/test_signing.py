@@ -4,18 +4,24 @@ import gc
 import itertools
 import logging
 import re
+import secrets
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from itsdangerous import TimestampSigner
 
 from dashboards.app import create_app
 from dashboards.auth import Links, read_secret_key
+from recgraph.accounts import SESSION_LIFETIME
 from recgraph.passwords import verify_password
+from recgraph.services import remembered
 from recgraph.services.accounts import MongoAccounts
 from recgraph.services.attempts import ACCOUNT, ADDRESS
 from recgraph.services.mongo import MongoStore
@@ -162,6 +168,7 @@ def test_wrong_sign_in_says_the_same_whatever_is_wrong(
     problem = re.search(r'role="alert">([^<]*)<', answer.text)
     assert problem is not None
     assert problem[1] == "This e-mail address and password do not go together."
+    assert "<script>alert" not in answer.text
     assert not is_signed_in(client)
 
 
@@ -204,6 +211,59 @@ def test_sign_in_without_the_form_token_is_refused(
         assert answer.status_code == 400
         assert "try again" in answer.text
     assert not is_signed_in(client)
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/account", "/sign-out", "/_dash-update-component"])
+def test_no_body_makes_an_error_of_ours(client: FlaskClient, links: Links, path: str) -> None:
+    use_link(client, links)
+    million = b"x" * 1_000_000
+    bodies = [million, b"email=" + million, b"{", b"\x00\xff", b"[" * 100_000, b"null", b"{}"]
+    kinds = ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+    for body, kind in itertools.product(bodies, [*kinds, "application/json", "text/plain", ""]):
+        answer = client.post(path, data=body, content_type=kind)
+        assert answer.status_code < 500, (body[:20], kind)
+    assert is_signed_in(client)
+
+
+PAGE_CALL: dict[str, Any] = {
+    "output": "..main.children...nav.children...title.data...notice.children..",
+    "outputs": [
+        {"id": name, "property": property}
+        for name, property in [
+            *(("main", "children"), ("nav", "children"), ("title", "data"), ("notice", "children"))
+        ]
+    ],
+    "inputs": [
+        {"id": "url", "property": "pathname", "value": "/"},
+        {"id": "url", "property": "search", "value": ""},
+    ],
+    "changedPropIds": [],
+}
+"""What a browser sends when it opens the overview."""
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, 200),
+        ({"output": "nothing.children"}, 400),
+        ({"output": {"$gt": ""}}, 400),
+        ({"outputs": 3}, 400),
+        ({"inputs": []}, 400),
+        ({"inputs": None}, 400),
+        ({"inputs": [{"id": "url"}] * 2}, 400),
+        ({"inputs": [{"id": "url", "property": "pathname", "value": {"$gt": ""}}] * 2}, 400),
+        ({"inputs": [{"id": "url", "property": "pathname", "value": "\x00$/../%"}] * 2}, 200),
+        ({"state": PAGE_CALL["inputs"]}, 400),
+        ({"changedPropIds": 1}, 400),
+    ],
+)
+def test_call_that_no_page_makes_is_refused(
+    client: FlaskClient, links: Links, change: dict[str, Any], expected: int
+) -> None:
+    use_link(client, links)
+    answer = client.post("/_dash-update-component", json=PAGE_CALL | change)
+    assert answer.status_code == expected, answer.text
 
 
 def test_many_attempts_leave_nothing_in_memory(
@@ -307,24 +367,64 @@ def test_cookie_is_for_the_server_only(client: FlaskClient, links: Links) -> Non
     assert "Secure" not in cookie  # plain HTTP would lose it
 
 
+PROXIED = {
+    "Host": "127.0.0.1:8050",
+    "X-Forwarded-Host": "shop.example",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-For": "203.0.113.9",
+}
+"""What a proxy with TLS says of a request."""
+
+
+@pytest.fixture
+def behind(store: MongoStore, accounts: MongoAccounts, links: Links) -> FlaskClient:
+    """A client of a server behind the proxy of ``https://shop.example``."""
+    return app_client(store, accounts, links, b"k" * 32, "https://shop.example")
+
+
 def test_cookie_is_secure_behind_a_proxy_with_tls(
-    store: MongoStore, accounts: MongoAccounts, links: Links
+    behind: FlaskClient, client: FlaskClient, links: Links
 ) -> None:
-    behind = app_client(store, accounts, links, b"k" * 32, "https://shop.example")
-    proxied = {
-        "Host": "127.0.0.1:8050",
-        "X-Forwarded-Host": "shop.example",
-        "X-Forwarded-Proto": "https",
-        "X-Forwarded-For": "203.0.113.9",
-    }
     query = {"token": links.new_token()}
-    answer = behind.get("/sign-in", query_string=query, headers=proxied)
+    answer = behind.get("/sign-in", query_string=query, headers=PROXIED)
     assert answer.status_code == 302
     assert "Secure" in answer.headers["Set-Cookie"]
     assert "Strict-Transport-Security" in answer.headers
-    plain = app_client(store, accounts, links, b"k" * 32)
-    assert plain.get("/sign-in", headers=proxied).status_code == 200
-    assert "Strict" not in str(plain.get("/sign-in", headers=proxied).headers)
+    plain = client.get("/sign-in", headers=PROXIED)
+    assert plain.status_code == 200
+    assert "Strict" not in str(plain.headers)
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [("https://shop.example", 401), ("http://shop.example", 401), ("https://evil.example", 403)],
+)
+def test_forms_come_from_the_name_of_the_proxy(
+    behind: FlaskClient, origin: str, expected: int
+) -> None:
+    page = behind.get("/sign-in", headers=PROXIED, base_url="https://shop.example").text
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found is not None
+    form = {"csrf_token": found[1], "email": ANN, "password": "wrong"}
+    sent = PROXIED | {"Origin": origin, "Referer": f"{origin}/sign-in"}
+    answer = behind.post("/sign-in", data=form, headers=sent, base_url="https://shop.example")
+    assert answer.status_code == expected
+
+
+@pytest.mark.parametrize(("is_behind", "expected"), [(True, 401), (False, 429)])
+def test_behind_a_proxy_the_browsers_address_waits_and_elsewhere_the_senders(
+    behind: FlaskClient, client: FlaskClient, is_behind: bool, expected: int
+) -> None:
+    asked = behind if is_behind else client
+
+    def attempt(browser: str) -> int:
+        # What a client says of itself stands left of what the proxy has seen.
+        sent = {"X-Forwarded-For": f"198.51.100.{secrets.randbelow(250)}, {browser}"}
+        return asked.get("/sign-in?token=wrong", headers=sent).status_code
+
+    assert {attempt("203.0.113.9") for _ in range(ADDRESS.n_free)} == {401}
+    assert attempt("203.0.113.9") == 429
+    assert attempt("203.0.113.10") == expected
 
 
 def test_session_works_in_another_process_and_after_a_restart(
@@ -334,6 +434,30 @@ def test_session_works_in_another_process_and_after_a_restart(
     sign_in(client, ANN)
     take_cookies(other_process, client)
     assert is_signed_in(other_process)
+
+
+def test_expired_session_is_refused(
+    client: FlaskClient, links: Links, accounts: MongoAccounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_link(client, links)
+    assert is_signed_in(client)
+    past = {"$set": {"expires_at": datetime.now(UTC) - timedelta(seconds=1)}}
+    accounts.connection.database["sessions"].update_many({}, past)
+    monkeypatch.setattr(remembered, "FRESH_S", 0.0)  # what is a second later
+    assert not is_signed_in(client)
+
+
+def test_cookie_that_is_older_than_a_session_can_be_is_refused(
+    client: FlaskClient, links: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_ago = int(time.time() - SESSION_LIFETIME.total_seconds() - 10)
+    with monkeypatch.context() as then:
+        then.setattr(TimestampSigner, "get_timestamp", lambda self: long_ago)
+        use_link(client, links)
+    (cookie,) = client._cookies.values()
+    stranger = client.application.test_client()
+    stranger.set_cookie(cookie.key, cookie.value)
+    assert not is_signed_in(stranger)
 
 
 def test_session_signed_by_another_key_is_refused(
