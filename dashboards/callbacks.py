@@ -12,6 +12,8 @@ from flask import abort, request
 _ROUTE = "/_dash-update-component"
 _TEXTS = {"pathname", "search", "value"}
 """Properties that are typed by people or stand in an address, and are text in every callback."""
+_MAX_BYTES = 16 * 1024 * 1024
+"""Longest call; a network of some hundred vertices comes with what is drawn of each."""
 _NO_CALL = "this is no call of a callback of this page; reload it."
 
 
@@ -39,6 +41,7 @@ def check_calls(app: Dash) -> None:
     def check() -> None:
         if request.path != _ROUTE or request.method != "POST":
             return
+        request.max_content_length = _MAX_BYTES
         try:
             call = msgspec.convert(request.get_json(), _Call)
         except (msgspec.ValidationError, RecursionError):

@@ -57,7 +57,8 @@ def new_server(secret_key: bytes, hosts: list[str], public_url: str | None) -> F
         # Else the answer to a request under way would bring back a cookie just given up.
         SESSION_REFRESH_EACH_REQUEST=False,
         TRUSTED_HOSTS=[*hosts, public.hostname] if public.hostname else hosts,
-        MAX_FORM_MEMORY_SIZE=64 * 1024,
+        # Of our forms; what takes longer bodies says so.
+        MAX_CONTENT_LENGTH=64 * 1024,
         # A form is good for as long as its session.
         WTF_CSRF_TIME_LIMIT=None,
     )

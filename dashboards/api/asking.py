@@ -63,12 +63,20 @@ def read_bytes(*content_types: str, max_bytes: int) -> bytes:
         found = request.mimetype[:100] or "none"
         detail = f"found content type {found}, expected {' or '.join(content_types)}."
         raise ProblemError(415, "content-type", detail)
-    request.max_content_length = max_bytes
+    # One more than may be: a body that does not say its length is cut off there without an error.
+    request.max_content_length = max_bytes + 1
     try:
-        return request.get_data(cache=False)
+        body = request.get_data(cache=False)
     except RequestEntityTooLarge:
-        detail = f"the body has more than {max_bytes:,} bytes; send several smaller ones."
-        raise ProblemError(413, "too-large", detail) from None
+        raise _too_large(max_bytes) from None
+    if len(body) > max_bytes:
+        raise _too_large(max_bytes)
+    return body
+
+
+def _too_large(max_bytes: int) -> ProblemError:
+    detail = f"the body has more than {max_bytes:,} bytes; send several smaller ones."
+    return ProblemError(413, "too-large", detail)
 
 
 def invalid(error: msgspec.ValidationError) -> ProblemError:

@@ -1,8 +1,10 @@
-"""While MongoDB is away, by a crash or frozen: last known lists, marked; readiness; no hanging."""
+"""While MongoDB or Kafka is away, by a crash or frozen: what is served, readiness, no hanging."""
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,15 +12,21 @@ import pytest
 from recgraph.config import Settings
 from recgraph.errors import StoreUnavailable
 from recgraph.services.connection import Connection, open_connection
+from recgraph.services.embedded import ensure_kafka, kafka_service, stop_all
 from recgraph.services.feedback import MongoFeedback
+from recgraph.services.processes import running
 from tests.api.conftest import DATABASE, Api, make_app
 from tests.api.tap import Tap, tapped
 from tests.api.test_lists import ids
+from tests.conftest import java_problem, requires
+from tests.contracts.sink import message
 
 pytestmark = pytest.mark.services
 
 LIST = "/users/u12/recommendations"
 TIMEOUT_S = 2.0
+EVENTS_S = 5.0
+"""Seconds that events may take, as in `recgraph serve`."""
 
 
 @pytest.fixture
@@ -124,3 +132,42 @@ def test_last_known_feedback_holds(tap: Tap, tapped_connection: Connection, tmp_
         tap.reopen()
         time.sleep(3.5)
         assert feedback.remove("1033", "u14")
+
+
+def test_frozen_broker_is_said_in_time_and_lists_go_on(
+    api: Api, api_settings: Settings, connection: Connection, settings: Settings
+) -> None:
+    requires(java_problem() is None, java_problem() or "")
+    changes = {"kafka_bootstrap": ensure_kafka(settings)}
+    broker = running(kafka_service(settings))
+    assert broker is not None
+    app = make_app(api_settings.model_copy(update=changes), connection)
+    own = Api(app.test_client(use_cookies=False), api.key)
+
+    def send(event_id: str) -> Any:
+        body = message(event_id=event_id)
+        return own.post("/events", data=body, content_type="application/json")
+
+    try:
+        assert (send("a").status_code, own.get("/ready").status_code) == (202, 200)
+        broker.send_signal(signal.SIGSTOP)
+        started = time.monotonic()
+        refused = send("b")
+        assert time.monotonic() - started < 2 * EVENTS_S
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        assert refused.json["errors"][0]["event_id"] == "b"
+        started = time.monotonic()
+        ready = own.get("/ready")
+        assert [each["part"] for each in ready.json["errors"]] == ["broker"]
+        assert own.get(LIST).status_code == 200
+        assert time.monotonic() - started < 1
+        broker.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + 30
+        while send("b").status_code != 202 or own.get("/ready").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+    finally:
+        broker.send_signal(signal.SIGCONT)
+        app.extensions["recgraph_api"].sink.close()
+        stop_all(settings)

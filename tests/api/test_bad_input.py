@@ -1,11 +1,13 @@
 """Whatever is sent, the answer is a problem document that says what was wrong: never a 500."""
 
+from io import BytesIO
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from dashboards.api.limiting import RateLimit
+from dashboards.api.routing import ROUTES
 from recgraph.config import Settings
 from tests.api.conftest import Api, NewKey
 
@@ -26,8 +28,18 @@ def assert_problem(answer: Any, status: int) -> None:
 
 
 @pytest.mark.parametrize("k", ["0", "-1", "1000000000", "x", "1.5", "", '{"$gt": ""}', "NaN"])
-def test_k_that_cannot_be_names_the_field(api: Api, k: str) -> None:
-    answer = api.get(LIST, query_string={"k": k})
+@pytest.mark.parametrize("path", [LIST, "/popular", "/users/u10/history", "/products/1033/similar"])
+def test_k_that_cannot_be_names_the_field(api: Api, path: str, k: str) -> None:
+    answer = api.get(path, query_string={"k": k})
+    assert_problem(answer, 422)
+    assert answer.json["errors"][0]["field"] == "k"
+
+
+@pytest.mark.parametrize("k", [0, -1, 10**9, 10**30, "x", "3", 1.5, None, {"$gt": ""}, True])
+@pytest.mark.parametrize("path", [BASKET, "/users/u10/what-if"])
+def test_k_of_a_body_that_cannot_be_names_the_field(api: Api, path: str, k: Any) -> None:
+    asked = {"k": k} | ({"product_ids": ["1033"]} if path == BASKET else {})
+    answer = api.post(path, json=asked)
     assert_problem(answer, 422)
     assert answer.json["errors"][0]["field"] == "k"
 
@@ -63,9 +75,81 @@ def test_bodies_that_cannot_be(api: Api, body: bytes, status: int) -> None:
     assert_problem(api.post(BASKET, data=body, content_type="application/json"), status)
 
 
-def test_body_of_another_type_is_415(api: Api) -> None:
+TAKE_A_BODY = [r.rule.replace("<id:user_id>", "u10") for r in ROUTES if r.body is not None]
+
+
+@pytest.mark.parametrize("path", TAKE_A_BODY)
+def test_body_of_another_type_is_415(api: Api, path: str) -> None:
     for content_type in ("text/plain", "application/xml", "multipart/form-data", ""):
-        assert_problem(api.post(BASKET, data=b"{}", content_type=content_type), 415)
+        assert_problem(api.post(path, data=b"{}", content_type=content_type), 415)
+
+
+@pytest.mark.parametrize("path", TAKE_A_BODY)
+def test_body_of_a_megabyte_is_413(api: Api, path: str) -> None:
+    text = b'{"k": "' + b"x" * 1_000_000 + b'"}'
+    assert_problem(api.post(path, data=text, content_type="application/json"), 413)
+    chunked = {"input_stream": BytesIO(text), "environ_overrides": {"wsgi.input_terminated": True}}
+    without_length = {
+        "content_type": "application/json",
+        "headers": {"Transfer-Encoding": "chunked"},
+    }
+    assert_problem(api.post(path, **chunked, **without_length), 413)
+
+
+def test_body_where_none_is_expected_is_left_alone(api: Api) -> None:
+    answer = api.get(LIST, data=b"x" * 1_000_000, content_type="application/json")
+    assert answer.status_code == 200
+
+
+OPERATOR = {"$gt": ""}
+AS_TEXT = '{"$gt": ""}'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status"),
+    [
+        ("GET", f"/users/{AS_TEXT}/history", {}, 404),
+        ("GET", f"/users/{AS_TEXT}/because?product_id=1033", {}, 404),
+        ("GET", f"/products/{AS_TEXT}", {}, 404),
+        ("GET", f"/products/{AS_TEXT}/similar", {}, 404),
+        ("GET", "/users/u10/because", {"query_string": {"product_id": AS_TEXT}}, 404),
+        ("GET", "/users/u10/because?product_id[$gt]=", {}, 422),
+        ("GET", "/graph/ego", {"query_string": {"vertex": "u:" + AS_TEXT}}, 404),
+        ("GET", "/graph/ego?vertex[$gt]=", {}, 422),
+        ("GET", "/feedback?user_id[$ne]=", {}, 422),
+        ("POST", f"/generations/{AS_TEXT}/activate", {}, 404),
+        ("POST", "/users/u10/what-if", {"json": {"out_of_stock": [OPERATOR]}}, 422),
+        ("POST", "/users/u10/what-if", {"json": {"purchases": [{"product_id": OPERATOR}]}}, 422),
+        ("POST", "/users/u10/what-if", {"json": {"department": OPERATOR}}, 422),
+        ("POST", "/feedback", {"json": {"kind": "hidden", "product_id": OPERATOR}}, 422),
+        ("POST", "/feedback", {"json": {"kind": OPERATOR, "product_id": "1033"}}, 422),
+        (
+            *("POST", "/feedback"),
+            *({"json": {"kind": "hidden", "product_id": "1", "user_id": OPERATOR}}, 422),
+        ),
+        ("DELETE", "/feedback", {"query_string": {"product_id": AS_TEXT, "user_id": "u10"}}, 404),
+        ("DELETE", "/feedback?product_id[$gt]=&user_id=u10", {}, 422),
+    ],
+)
+def test_operator_is_no_id_and_finds_nothing(
+    api: Api, method: str, path: str, options: dict[str, Any], status: int
+) -> None:
+    assert_problem(api(method, path, **options), status)
+
+
+@pytest.mark.parametrize("unknown", ["$ne", "a.b", "a%2Fb", "%00", "u10%00", "..%2Fu10", "%FF"])
+def test_id_that_nobody_has_finds_nothing(api: Api, unknown: str) -> None:
+    for path in (
+        f"/users/{unknown}/history",
+        f"/products/{unknown}",
+        f"/products/{unknown}/similar",
+        f"/graph/ego?vertex=u:{unknown}",
+        f"/users/u10/because?product_id={unknown}",
+        f"/users/{unknown}/because?product_id=1033",
+    ):
+        assert_problem(api.get(path), 404)
+    said = api.post(f"/users/{unknown}/what-if", json={"k": 3})
+    assert (said.status_code, said.json["is_known"]) == (200, False)
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/users", "/users/", "/", "/users/u10/nothing"])
@@ -124,11 +208,16 @@ def test_a_key_that_has_spent_its_minute_is_told_to_wait(api_app: Flask, new_key
     assert answers[2].headers["RateLimit-Remaining"] == "0"
 
 
-def test_limit_counts_keys_apart_and_forgets_them() -> None:
+def test_limit_counts_keys_apart_and_forgets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 6_000.0
+    monkeypatch.setattr("dashboards.api.limiting.time.time", lambda: now)
     limit = RateLimit(2)
     assert [limit.spend("a").remaining for _ in range(3)] == [1, 0, 0]
     assert not limit.spend("b").is_over
-    assert limit.spend("a").is_over
+    now = 6_059.0
+    assert limit.spend("a") == (True, 0, 1)
+    now = 6_060.0
+    assert limit.spend("a") == (False, 1, 60)
 
 
 def test_each_process_lets_its_part_of_the_limit_pass(

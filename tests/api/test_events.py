@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -68,6 +69,22 @@ def test_bulk_of_many_lines(door: Api, kafka_bootstrap: str, topic: str) -> None
     answer = post_lines(door, *lines)
     assert answer.json["accepted"] == 2_000
     assert len(read_topic(kafka_bootstrap, topic)) == 2_000
+
+
+def test_bulk_that_does_not_say_its_length_is_taken_whole_or_not_at_all(
+    door: Api, kafka_bootstrap: str, topic: str
+) -> None:
+    line = message(event_id="a") + b" " * 999 + b"\n"
+    for n_lines, status in ((200, 202), (1 + MAX_BULK_BYTES // len(line), 413)):
+        answer = door.post(
+            "/events",
+            input_stream=BytesIO(n_lines * line),
+            content_type="application/x-ndjson",
+            headers={"Transfer-Encoding": "chunked"},
+            environ_overrides={"wsgi.input_terminated": True},  # as gunicorn says
+        )
+        assert answer.status_code == status
+    assert len(read_topic(kafka_bootstrap, topic)) == 200
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from recgraph.accounts import Role
 from recgraph.config import Settings
 from recgraph.graph import ego_network
+from recgraph.services.accounts import MongoAccounts
 from recgraph.services.connection import Connection
 from recgraph.services.feedback import ConsiderateStore, MongoFeedback
 from tests.api.conftest import Api, make_app
 from tests.api.test_lists import ids
+from tests.dashboards.sending import add_account, sign_in
 
 pytestmark = pytest.mark.services
 
@@ -57,6 +60,33 @@ def test_product_hidden_from_all_is_in_nobodys_list(api: Api) -> None:
     assert hidden not in ids(api.get("/users/nobody/recommendations"))
     basket = api.post("/baskets/recommendations", json={"product_ids": ["1033"], "k": 150})
     assert hidden not in ids(basket)
+
+
+def test_list_that_has_changed_has_another_etag(api: Api) -> None:
+    before = api.get(LIST)
+    known = {"If-None-Match": before.headers["ETag"]}
+    assert api.get(LIST, headers=known).status_code == 304
+    assert say(api, ids(before)[0]).status_code == 201
+    now = api.get(LIST, headers=known)
+    assert now.status_code == 200
+    assert now.headers["ETag"] != before.headers["ETag"]
+
+
+@pytest.mark.parametrize(
+    ("role", "of_one", "of_all"), [("viewer", 403, 403), ("operator", 201, 201)]
+)
+def test_operators_hide_and_viewers_do_not(
+    api: Api, api_app: Flask, connection: Connection, role: Role, of_one: int, of_all: int
+) -> None:
+    people, client = MongoAccounts(connection), api_app.test_client()
+    add_account(people, role, f"{role}@example.com")
+    try:
+        assert sign_in(client, f"{role}@example.com").status_code == 302
+        for user_id, expected in ((USER, of_one), (None, of_all)):
+            said = {"kind": "hidden", "product_id": ids(api.get(LIST))[0], "user_id": user_id}
+            assert client.post("/api/v1/feedback", json=said).status_code == expected
+    finally:
+        people.people.remove(f"{role}@example.com")
 
 
 def test_not_interested_needs_a_user(api: Api) -> None:

@@ -1,5 +1,6 @@
 """Lists over REST: a user's, a basket's, a what-if's, the popular one, and why."""
 
+import gzip
 import time
 from typing import Any
 
@@ -52,6 +53,23 @@ def test_k_and_offset_cut_the_list_and_next_leads_on(api: Api) -> None:
     second = api.get(first.json["next"].removeprefix("/api/v1"))
     assert ids(second) == whole[2:4]
     assert [row["rank"] for row in second.json["items"]] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("path", "k"),
+    [(f"/users/{USER}/recommendations", 40), ("/popular", 40), (f"/users/{USER}/history", 4)],
+)
+def test_pages_lead_to_an_end_and_name_each_row_once(api: Api, path: str, k: int) -> None:
+    whole, found, then = ids(api.get(f"{path}?k=1000")), list[str](), f"{path}?k={k}"
+    while then:
+        answer = api.get(then)
+        assert answer.status_code == 200
+        found += ids(answer)
+        then = (answer.json["next"] or "").removeprefix("/api/v1")
+        assert len(found) <= len(whole)
+    assert len(found) > k
+    assert found == whole
+    assert len(set(found)) == len(found)
 
 
 def test_more_rows_than_are_stored_are_computed(api: Api) -> None:
@@ -159,10 +177,16 @@ def test_etag_saves_the_body_and_gzip_packs_it(api: Api) -> None:
     plain = api.get(path)
     packed = api.get(path, headers={"Accept-Encoding": "gzip"})
     assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Accept-Encoding" in plain.headers["Vary"]
+    assert "Content-Encoding" not in plain.headers
+    assert gzip.decompress(packed.data) == plain.data
     assert len(packed.data) < len(plain.data) / 2
+    refused = api.get(path, headers={"Accept-Encoding": "br, gzip;q=0"})
+    assert refused.data == plain.data
     assert plain.headers["ETag"] == packed.headers["ETag"]
-    again = api.get(path, headers={"If-None-Match": plain.headers["ETag"]})
-    assert (again.status_code, again.data) == (304, b"")
+    for known in (plain.headers["ETag"], f'"x", {plain.headers["ETag"]}', "*"):
+        again = api.get(path, headers={"If-None-Match": known})
+        assert (again.status_code, again.data) == (304, b"")
     assert api.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
 
 

@@ -1,6 +1,7 @@
 """The stream over a real broker, real accounts and real sockets."""
 
 import http.client
+import itertools
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from flask.testing import FlaskClient
@@ -17,9 +19,11 @@ from dashboards.stream.access import Guard
 from dashboards.stream.app import StreamParts
 from recgraph.config import Settings
 from recgraph.services.accounts import MongoAccounts
+from recgraph.services.connection import open_connection
 from recgraph.services.embedded import ensure_kafka, kafka_service, stop_all
 from recgraph.services.feed import KafkaFeed
 from recgraph.services.processes import running
+from tests.api.tap import tapped
 from tests.conftest import java_problem, requires
 from tests.dashboards.sending import csrf_token, use_link
 from tests.dashboards.serving import HOSTS
@@ -166,6 +170,36 @@ def test_key_that_is_revoked_ends_its_stream(port: int, accounts: MongoAccounts)
     accounts.keys.revoke(entry.prefix)
     assert list(listener.events) == []
     listener.close()
+
+
+def test_store_that_is_away_lets_streams_go_on_and_is_said_to_strangers(
+    feed_settings: Settings, mongo_uri: str, accounts: MongoAccounts, key: Headers, tmp_path: Path
+) -> None:
+    other = {"X-API-Key": accounts.keys.add("other", ("read",), None)[1]}
+    name, mongo_port = accounts.connection.database.name, urlsplit(mongo_uri).port
+    assert mongo_port is not None
+    with tapped(mongo_port) as tap:
+        uri = f"mongodb://127.0.0.1:{tap.port}/?directConnection=true"
+        with open_connection(uri, name, longest_s=2.0) as connection:
+            own = MongoAccounts(connection)
+            guard = Guard(own, read_secret_key(tmp_path / "session.key"), HOSTS, lambda: {OWN})
+            feed = KafkaFeed(feed_settings)
+            parts = StreamParts(feed, lambda user_id: frozenset(), guard, 20, heartbeat_s=0.3)
+            with streamed(parts) as port:
+                known = Listener(port, key)
+                ready(known)
+                tap.freeze()
+                started = time.monotonic()
+                stranger = Listener(port, other)
+                assert stranger.status == 503
+                assert int(stranger.answer.headers["Retry-After"]) > 0
+                assert time.monotonic() - started < 5
+                lines = known.lines()
+                beats = [line for line in itertools.islice(lines, 40) if line.startswith(":")]
+                assert len(beats) > 10  # and it was asked meanwhile who reads this
+                for each in (known, stranger):
+                    each.close()
+                tap.reopen()
 
 
 def test_more_clients_than_may_be_are_told_when_to_come_back(
