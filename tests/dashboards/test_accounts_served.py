@@ -3,6 +3,7 @@
 import http.cookiejar
 import json
 import re
+import stat
 import subprocess
 import time
 import urllib.error
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from recgraph.config import Settings
 from recgraph.services.mongo import MongoStore
 from tests.dashboards.sending import OTHER_PASSWORD, PASSWORD
 from tests.dashboards.test_serve import (
@@ -63,6 +65,7 @@ class Visitor:
 
 def test_account_and_key_work_in_every_process_until_they_are_ended(
     environment: dict[str, str],  # noqa: F811
+    settings: Settings,
     store: MongoStore,
     tmp_path: Path,
 ) -> None:
@@ -73,6 +76,8 @@ def test_account_and_key_work_in_every_process_until_they_are_ended(
         visitor = Visitor(link.partition("/sign-in")[0])
         assert visitor.sign_in(ANN, "wrong") == 401
         assert visitor.sign_in(ANN, PASSWORD) == 200
+        signing_key = settings.data_dir / "dashboard" / "session.key"
+        assert stat.S_IMODE(signing_key.stat().st_mode) == 0o600
         header = {"Authorization": f"Bearer {key['key']}"}
         for _ in range(20):  # whichever process answers
             assert visitor.get("/_dash-layout")[0] == 200

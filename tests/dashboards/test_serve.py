@@ -1,5 +1,6 @@
 """`recgraph serve` and `recgraph link` as a person runs them: processes of their own."""
 
+import http.client
 import http.cookiejar
 import json
 import os
@@ -210,6 +211,52 @@ def test_prometheus_is_answered_for_all_processes_on_a_port_of_its_own(
             process.wait(timeout=20)
     route = 'route="/api/v1/users/<id:user_id>/recommendations",status="401"'
     assert f'recgraph_http_request_seconds_count{{method="GET",{route}}} 6.0' in text
+
+
+def test_no_request_stops_a_process(
+    environment: dict[str, str], store: MongoStore, tmp_path: Path
+) -> None:
+    _, secret = MongoAccounts(store.connection).keys.add("till", ("read", "write"), None)
+    with serving(environment, tmp_path / "log", "--workers", "1", "--no-stream") as (_, link):
+        url = link.split("/sign-in")[0]
+
+        def status(method: str, path: str, body: Any = None, **headers: str) -> int:
+            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
+            try:
+                connection.putrequest(method, path, skip_accept_encoding=True)
+                for name, value in headers.items():
+                    connection.putheader(name.replace("_", "-"), value)
+                connection.endheaders(body, encode_chunked=body is not None)
+                return connection.getresponse().status
+            except ConnectionError:  # closed while the rest of a body was under way
+                return 413
+            finally:
+                connection.close()
+
+        key = {"X_API_Key": secret}
+        bodies = [
+            ("/sign-in", "application/x-www-form-urlencoded", 1),  # cut off: no form of ours
+            ("/api/v1/baskets/recommendations", "application/json", 1),
+            ("/api/v1/events", "application/json", 1),
+            ("/api/v1/events", "application/x-ndjson", 9),
+        ]
+        for path, kind, megabytes in bodies:
+            body = (b"x" * 65_536 for _ in range(16 * megabytes))
+            headers = {"Transfer_Encoding": "chunked", "Content_Type": kind}
+            headers |= key if path.startswith("/api/") else {}
+            expected = 413 if path.startswith("/api/") else 400
+            assert status("POST", path, body, **headers) == expected
+        paths = [
+            "/%00",
+            "/../../etc/passwd",
+            "/assets/..%2f..%2fapp.py",
+            "/%FF%FE",
+            "//evil.example/",
+        ]
+        assert {status("GET", path) for path in paths} == {401}
+        assert status("GET", "/" + "x" * 9_000) == 414
+        assert status("GET", "/api/v1/popular", X_API_Key="x" * 60_000) in (400, 431)
+        assert ask(url, secret) == 200
 
 
 def test_link_without_a_dashboard_says_what_to_run(environment: dict[str, str]) -> None:

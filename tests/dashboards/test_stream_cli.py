@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from recgraph.cli.serve import find_running
 from recgraph.cli.stream import find_stream
 from recgraph.config import Settings
-from tests.dashboards.test_serve import COMMAND, environment, run, serving
+from tests.dashboards.test_serve import COMMAND, answers_at, environment, run, serving
 
 __all__ = ["environment"]
 
@@ -116,6 +117,36 @@ def test_port_that_is_taken_is_one_clear_line(
     assert done.stderr.strip().count("\n") == 0
 
 
+def test_behind_a_proxy_link_cookie_and_stream_go_by_its_name(
+    environment: dict[str, str], settings: Settings, tmp_path: Path
+) -> None:
+    public = "https://shop.example"
+    behind = {"RECGRAPH_KAFKA_BOOTSTRAP": "127.0.0.1:9", "RECGRAPH_PUBLIC_URL": public}
+    with serving(environment | behind, tmp_path / "log") as (_, link):
+        assert answers(settings)
+        assert link.startswith(f"{public}/sign-in?token=")
+        assert public in run(environment | behind, "link").stdout
+        pages, stream = find_running(settings), find_stream(settings)
+        assert pages is not None
+        assert stream is not None
+        proxied = {"Host": "shop.example", "X-Forwarded-Proto": "https"}
+        signed_in = ask(pages.url, link.removeprefix(public), proxied)
+        cookie = signed_in.headers["Set-Cookie"]
+        assert "; Secure" in cookie
+        listening = {"Host": "shop.example", "Cookie": cookie.partition(";")[0]}
+        own = ask(stream.url, "/api/v1/stream", listening | {"Origin": public})
+        assert (own.status, own.headers["Access-Control-Allow-Origin"]) == (200, public)
+        foreign = {"Origin": "https://evil.example"}
+        assert ask(stream.url, "/api/v1/stream", listening | foreign).status == 403
+
+
+def ask(url: str, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    """Return the answer to a request as a proxy passes it on."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    connection.request("GET", path, headers=headers)
+    return connection.getresponse()
+
+
 def test_stream_is_in_the_status_and_answers_prometheus(
     environment: dict[str, str], settings: Settings, tmp_path: Path
 ) -> None:
@@ -131,6 +162,7 @@ def test_stream_is_in_the_status_and_answers_prometheus(
         assert f"recgraph stream runs at {running.url}" in run(variables, "status").stdout
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
             text = answer.read().decode()
+        assert not answers_at("127.0.0.2", f"http://127.0.0.1:{port}")
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
     assert "recgraph_stream_clients 0.0" in text
