@@ -18,6 +18,7 @@ from dashboards.api.routing import ROUTES, Route
 from dashboards.live import STREAM_PATH
 from dashboards.problems import CONTENT_TYPE, Problem
 from recgraph import __version__
+from recgraph.config import Settings
 
 PREFIX = "/api/v1"
 _ABOUT = """Recommendations from sales, as a graph.
@@ -40,8 +41,9 @@ no lists come, and `fresh` that they come again; `gap` says that lists are missi
 read. A comment every ten seconds says that the stream is alive. Who does not read is cut off.
 
 Needs the scope `read`."""
-_NO_STREAM = "http://127.0.0.1:8051"
-"""Where a stream is by default."""
+_FIELDS = Settings.model_fields
+_NO_STREAM = f"http://{_FIELDS['host'].default}:{_FIELDS['port'].default + 1}"
+"""Where a stream is by default: on the port after the dashboard's."""
 _TAGS = (
     *("Recommendations", "Products and users", "Graph", "Events", "Feedback", "Generations"),
     "Service",

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from recgraph.cli.listening import find_stream
 from recgraph.config import Settings
 
 if TYPE_CHECKING:
@@ -95,7 +96,6 @@ def compose(
 def live_parts_of(settings: Settings, door: "Door") -> "LiveParts":
     """Return what the pages need that change by themselves."""
     from dashboards.live import LiveParts
-    from recgraph.cli.stream import find_stream
 
     def stream_url() -> str | None:
         running = find_stream(settings)

@@ -8,33 +8,29 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
-import psutil
 import typer
 from rich.text import Text
 
 from recgraph.cli.base import AsJson, app, err, out
+from recgraph.cli.composing import make_server
+from recgraph.cli.listening import (
+    allowed_hosts,
+    announced,
+    find_running,
+    listening,
+    running_note,
+    url_of,
+)
+from recgraph.cli.stream import stream_beside
 from recgraph.config import PREFIX, Settings, load_settings
 from recgraph.errors import ConfigError, GenerationError, ServiceError, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from dashboards.auth import Links
-
-WILDCARDS = {"0.0.0.0", "::", ""}
-"""Addresses that mean every address of this machine."""
-_BACKLOG = 1_024
-"""Connections that wait while all processes are busy."""
-
-
-class Running(msgspec.Struct, frozen=True):
-    """A dashboard that runs, as `recgraph link` finds it."""
-
-    pid: int
-    url: str
 
 
 @app.command(rich_help_panel="Dashboard")
@@ -52,15 +48,13 @@ def serve(
     The pages show the current generation: what `recgraph publish` published last. Ctrl-C stops
     it. Whoever signed in stays so over a restart; `recgraph link` prints a further link.
     """
-    from recgraph.cli.stream import stream_beside
-
     settings = load_settings(host=host, port=port, workers=workers)
     with listening(settings.host, settings.port) as listener, _metrics(settings) as metrics:
         uri = _prepared(settings)
         own_port = listener.getsockname()[1]
         url = url_of(settings.host, own_port)
         beside = stream_beside(settings, own_port) if with_stream else nullcontext()
-        with announced(_running_path(settings), url), beside:
+        with announced(running_note(settings), url), beside:
             summary = _summary(_links(settings), settings.public_url or url)
             _show(summary | metrics.said, as_json=as_json)
             _warn_of_plain_http(settings.host)
@@ -72,7 +66,6 @@ def _answer(settings: Settings, uri: str, listener: socket.socket, metrics: "_Me
     # Imported here, once: what is imported before the processes fork, they share.
     import dashboards.app  # noqa: F401
     from dashboards.workers import run_workers
-    from recgraph.cli.composing import make_server
 
     links, hosts = _links(settings), allowed_hosts(settings.host)
     run_workers(
@@ -100,55 +93,6 @@ def link(as_json: AsJson = False) -> None:
         raise ServiceError(message)
     url = settings.public_url or running.url
     _show(_summary(_links(settings), url), as_json=as_json)
-
-
-def find_running(settings: Settings) -> Running | None:
-    """Return the dashboard that runs on this data folder, or None."""
-    return read_running(_running_path(settings))
-
-
-def read_running(path: Path) -> Running | None:
-    """Return what a process that still runs has announced, or None."""
-    try:
-        running = msgspec.json.decode(path.read_bytes(), type=Running)
-    except (FileNotFoundError, msgspec.MsgspecError):
-        return None
-    return running if psutil.pid_exists(running.pid) else None
-
-
-def allowed_hosts(host: str) -> list[str]:
-    """Return the names that requests may call a server on ``host`` by.
-
-    A server on every address answers to every address of this machine and to its name: a foreign
-    name that was made to point here is still refused.
-    """
-    names = {"127.0.0.1", "localhost", "[::1]"}
-    if host not in WILDCARDS:
-        return sorted(names | {_bracketed(host)})
-    addresses = [address.address for each in psutil.net_if_addrs().values() for address in each]
-    own = {_bracketed(address.partition("%")[0]) for address in addresses if "." in address}
-    return sorted(names | own | {socket.gethostname().lower()})
-
-
-@contextmanager
-def listening(host: str, port: int, command: str = "serve") -> Iterator[socket.socket]:
-    """Give a socket that listens, so that port 0 and a port that is taken are known at once."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        message = (
-            f"cannot listen on {host}:{port}: {error.strerror or error}. "
-            f"Choose another port, `recgraph {command} --port {port + 10}`, or let it take a free "
-            "one, `--port 0`."
-        )
-        raise ServiceError(message) from None
-    with listener:
-        yield listener
 
 
 class _Metrics(NamedTuple):
@@ -179,19 +123,6 @@ def _metrics(settings: Settings) -> Iterator[_Metrics]:
         yield _Metrics({"metrics": url}, answer, metrics.forget_process)
 
 
-@contextmanager
-def announced(path: Path, url: str) -> Iterator[None]:
-    """Leave a note of where this process answers as long as the block runs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(Running(os.getpid(), url)))
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def _prepared(settings: Settings) -> str:
     """Return the URI of a MongoDB server that answers, with what it lost published again."""
     from recgraph.services.embedded import ensure_mongo
@@ -216,10 +147,6 @@ def _links(settings: Settings) -> "Links":
     return Links(settings.data_dir / "dashboard" / "links")
 
 
-def _running_path(settings: Settings) -> Path:
-    return settings.data_dir / "dashboard" / "running.json"
-
-
 def _summary(links: "Links", url: str) -> dict[str, Any]:
     return {"url": f"{url}/sign-in?token={quote(links.new_token())}", "pid": os.getpid()}
 
@@ -237,15 +164,6 @@ def _show(summary: Mapping[str, Any], *, as_json: bool) -> None:
         *metrics,
     )
     out.print(text, soft_wrap=True)  # a link that is broken over lines cannot be copied
-
-
-def url_of(host: str, port: int) -> str:
-    """Return where this machine finds a server on an address."""
-    return f"http://{'127.0.0.1' if host in WILDCARDS else _bracketed(host)}:{port}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _warn_of_plain_http(host: str) -> None:

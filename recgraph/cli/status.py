@@ -24,8 +24,7 @@ def status(as_json: AsJson = False) -> None:
     Nothing is started, and Spark is not needed. What does not answer is said in its line; the rest
     is shown. Exit code 1: Kafka or MongoDB does not answer, ingest has a problem, or it was killed.
     """
-    from recgraph.cli.serve import find_running
-    from recgraph.cli.stream import find_stream
+    from recgraph.cli.listening import find_running, find_stream
     from recgraph.services.surroundings import look_around
 
     settings = load_settings()

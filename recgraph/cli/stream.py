@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -22,13 +21,13 @@ import structlog
 import typer
 
 from recgraph.cli.base import AsJson, app, err, out
-from recgraph.cli.serve import (
-    Running,
+from recgraph.cli.listening import (
     allowed_hosts,
     announced,
     find_running,
+    find_stream,
     listening,
-    read_running,
+    stream_note,
     url_of,
 )
 from recgraph.config import PREFIX, Settings, load_settings
@@ -71,18 +70,16 @@ def stream(
         with socket.socket(fileno=descriptor) as listener:
             _run(settings, listener)
         return
-    with _listening(settings, settings.port) as (listener, url), announced(_note(settings), url):
+    with (
+        _listening(settings, settings.port) as (listener, url),
+        announced(stream_note(settings), url),
+    ):
         summary = {"url": f"{url}{_PATH}", "pid": os.getpid()}
         if as_json:
             typer.echo(msgspec.json.encode(summary).decode())
         else:
             out.print(f"New lists: {summary['url']}", soft_wrap=True)
         _run(settings, listener)
-
-
-def find_stream(settings: Settings) -> Running | None:
-    """Return the stream that runs on this data folder, or None."""
-    return read_running(_note(settings))
 
 
 @contextmanager
@@ -96,7 +93,7 @@ def stream_beside(settings: Settings, dashboard_port: int) -> Iterator[None]:
         return
     with (
         _listening(settings, dashboard_port) as (listener, url),
-        announced(_note(settings), url),
+        announced(stream_note(settings), url),
         _kept_running(settings, listener),
     ):
         yield
@@ -229,7 +226,3 @@ def _origins(settings: Settings, hosts: list[str]) -> set[str]:
     port = settings.port if running is None else urlsplit(running.url).port
     own = {f"http://{host}:{port}" for host in hosts}
     return own | {settings.public_url} if settings.public_url else own
-
-
-def _note(settings: Settings) -> Path:
-    return settings.data_dir / "dashboard" / "stream.json"

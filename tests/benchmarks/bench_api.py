@@ -27,7 +27,7 @@ from werkzeug.test import EnvironBuilder
 from dashboards.auth import Links, read_secret_key
 from recgraph.cli.base import err
 from recgraph.cli.composing import compose
-from recgraph.cli.serve import find_running
+from recgraph.cli.listening import find_running
 from recgraph.config import Settings, load_settings
 from recgraph.services.accounts import MongoAccounts
 from recgraph.services.connection import Document

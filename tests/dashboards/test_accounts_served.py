@@ -83,8 +83,9 @@ def test_account_and_key_work_in_every_process_until_they_are_ended(
             assert visitor.get("/_dash-layout")[0] == 200
             assert visitor.get("/api/v1/popular?k=1", **header)[0] == 200
         assert visitor.get("/_dash-layout", **header)[0] == 403
-        (listed,) = json.loads(run(environment, "keys", "list", "--json"))["keys"]
-        assert listed["last_used_at"] is not None
+        listed = json.loads(run(environment, "keys", "list", "--json"))["keys"]
+        last_used = {each["prefix"]: each["last_used_at"] for each in listed}
+        assert last_used[key["prefix"]] is not None
         run(environment, "users", "passwd", ANN, "--password-stdin", typed=OTHER_PASSWORD)
         time.sleep(1.1)
         for _ in range(20):

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from recgraph.cli.serve import allowed_hosts, find_running
+from recgraph.cli.listening import allowed_hosts, find_running
 from recgraph.config import Settings
 from recgraph.services.accounts import MongoAccounts
 from recgraph.services.mongo import MongoStore

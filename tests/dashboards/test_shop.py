@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dashboards.auth import Links
-from recgraph.cli.stream import find_stream
+from recgraph.cli.listening import find_stream
 from recgraph.config import Settings
 from recgraph.live_status import read_statuses
 from recgraph.services import kafka

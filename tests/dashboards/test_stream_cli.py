@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from recgraph.cli.serve import find_running
-from recgraph.cli.stream import find_stream
+from recgraph.cli.listening import find_running, find_stream
 from recgraph.config import Settings
 from tests.dashboards.test_serve import COMMAND, answers_at, environment, run, serving
 
