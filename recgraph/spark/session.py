@@ -7,7 +7,9 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from recgraph import claims
@@ -76,8 +78,11 @@ def _start(settings: Settings, jars: Sequence[Path], scratch: Path) -> SparkSess
     """A session, with the JVM's errors in a log of their own."""
     log = settings.data_dir / "logs" / "spark.log"
     try:
-        with _stderr_to(log), keeping_sigint():
-            session = _builder(settings, jars, scratch).getOrCreate()
+        options = _options(settings, jars, scratch)
+        with _stderr_to(log):
+            with keeping_sigint():
+                SparkContext.getOrCreate(SparkConf().setAll(list(options.items())))
+            session = SparkSession.builder.config(map=options).getOrCreate()
     except Exception as error:
         message = (
             f"Spark does not start: {str(error).splitlines()[0]} "
@@ -106,8 +111,10 @@ def _stderr_to(log: Path) -> Iterator[None]:
         os.close(ours)
 
 
-def _builder(settings: Settings, jars: Sequence[Path], scratch: Path) -> SparkSession.Builder:
-    options = {
+def _options(settings: Settings, jars: Sequence[Path], scratch: Path) -> dict[str, Any]:
+    return {
+        "spark.app.name": "recgraph",
+        "spark.master": settings.spark_master,
         SCRATCH: str(scratch / "frames"),
         "spark.jars": ",".join(map(str, jars)),
         "spark.driver.memory": settings.driver_memory,
@@ -143,7 +150,3 @@ def _builder(settings: Settings, jars: Sequence[Path], scratch: Path) -> SparkSe
         "spark.sql.shuffleExchange.maxThreadThreshold": "32",
         "spark.sql.resultQueryStage.maxThreadThreshold": "32",
     }
-    builder = SparkSession.builder.appName("recgraph").master(settings.spark_master)
-    for name, value in options.items():
-        builder = builder.config(name, value)
-    return builder

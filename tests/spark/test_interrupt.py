@@ -18,8 +18,18 @@ from tests.spark.test_training import shoppers, write_events
 PATIENCE_S = 120
 
 
-def press_at(line: str, settings: Settings, log: Path) -> int:
-    """Train until it says a line, then press Ctrl-C twice; return the exit code."""
+CONTEXT = "tmp/*/spark/blockmgr*"
+"""What there is when Spark has its context, and its session not yet."""
+
+
+def press_at(line: str, settings: Settings, log: Path, *, made: str, delay_s: float) -> int:
+    """Train until it says a line and has made something, then press Ctrl-C twice.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
     variables = {"RECGRAPH_DATA_DIR": str(settings.data_dir), "RECGRAPH_DRIVER_MEMORY": "1g"}
     with (
         log.open("wb") as output,
@@ -31,11 +41,11 @@ def press_at(line: str, settings: Settings, log: Path) -> int:
         ) as process,
     ):
         deadline = time.monotonic() + PATIENCE_S
-        while line not in log.read_text():
+        while line not in log.read_text() or not any(settings.data_dir.glob(made)):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.01)
-        time.sleep(0.3)
+        time.sleep(delay_s)
         for _ in range(2):
             process.send_signal(signal.SIGINT)
             time.sleep(0.05)
@@ -56,13 +66,21 @@ def table(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-@pytest.mark.parametrize("line", ["starting Spark", "fitting ALS", "writing the generation"])
+@pytest.mark.parametrize(
+    ("line", "made", "delay_s"),
+    [
+        ("starting Spark", "*", 0.3),
+        ("starting Spark", CONTEXT, 1.0),
+        ("fitting ALS", CONTEXT, 0.3),
+        ("writing the generation", CONTEXT, 0.3),
+    ],
+)
 def test_ctrl_c_is_one_line_and_leaves_nothing(
-    table: Path, settings: Settings, tmp_path: Path, line: str
+    table: Path, settings: Settings, tmp_path: Path, line: str, made: str, delay_s: float
 ) -> None:
     shutil.copytree(table, settings.data_dir)
     log = tmp_path / "log"
-    assert press_at(line, settings, log) == 130, log.read_text()
+    assert press_at(line, settings, log, made=made, delay_s=delay_s) == 130, log.read_text()
     said = log.read_text().splitlines()
     assert said[-1] == "stopped", said
     assert line in said[-2], said  # and nothing between
