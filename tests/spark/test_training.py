@@ -136,7 +136,7 @@ def test_the_files_of_a_generation_give_its_scores_again(trained: Trained) -> No
             np.array([factors.loc[user["user_index"], "factors"]], np.float32),
             walk.user_steps(sparse.csr_matrix(ratings), sums),
         )
-        scores = blend.score(one, items, coefficients)[0]
+        scores = blend.score(one, items, coefficients).whole()[0]
         assert len(user["recommended"]) == 3
         for row in user["recommended"]:
             assert row["score"] == pytest.approx(scores[index[row["item_id"]]], abs=1e-4)
