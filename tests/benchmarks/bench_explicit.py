@@ -89,7 +89,7 @@ def _predictions(
 ) -> dict[str, Floats]:
     """Predictor -> the ratings that it gives the pairs of the test."""
     ratings = last_ratings(rows, shape)
-    start = explicit.Choice(seed=SEED)
+    start = explicit.default_choice(rows, seed=SEED)
     chosen = explicit.tune(rows, shape, start, minutes=MINUTES, max_trials=N_TRIALS).best
     typer.echo(f"  {chosen}", err=True)
     default, best = (explicit.fit(ratings, choice) for choice in (start, chosen))

@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 from scipy import sparse
 
-from recgraph import blend, catalogue, fallback, generations, jobs, walk
+from recgraph import biases, blend, catalogue, fallback, generations, jobs, walk
 from recgraph.config import Settings, load_settings
 from recgraph.errors import GenerationError, NoInteractionsError
 from recgraph.generations import Manifest
@@ -172,6 +172,7 @@ def test_explicit_feedback_predicts_ratings(spark: SparkSession, small: Settings
     manifest = training.train(spark, explicit, Stages())
     assert manifest.feedback == "explicit"
     assert manifest.counts.users == 12  # who rated nothing says nothing
+    assert manifest.regularization == biases.regularization_for(manifest.counts.interactions, 12)
     assert {row.predictor for row in manifest.metrics.errors} == {"als", "biases", "constant"}
     users = pd.DataFrame(
         pq.read_table(small.generations_dir / manifest.id / generations.USERS).to_pylist()
