@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from recgraph.model import Floats, Ints, Matrix, score_users
+from recgraph.model import Floats, Ints, Matrix
 from recgraph.repeats import with_again
+from recgraph.scores import Scores
 
 ALS, WALK, REPEAT, CONTENT = PARTS = ("als", "walk", "repeat", "content")
 
@@ -80,22 +81,13 @@ class Signals(NamedTuple):
     """The other parts that are on, each ``(n_users, n_items)`` and times its coefficient."""
     shape: tuple[int, int]
 
-    def scores(self) -> Floats:
-        """Scores of every item for each user, float32 ``(n_users, n_items)``."""
-        if self.users is None:
-            scores = np.zeros(self.shape, np.float32)
-        else:
-            scores = score_users(self.users, self.items.factors)
-        for signal in self.others.values():
-            rows = np.repeat(np.arange(signal.shape[0]), np.diff(signal.indptr))
-            scores[rows, signal.indices] += signal.data
-        if self.items.discount is not None:
-            scores *= self.items.discount
-        return scores
-
-    def of_factors(self, items: Floats) -> "Signals":
-        """The same of other items, by their factors, where ALS alone counts."""
-        return Signals(self.users, Items(items), {}, (self.shape[0], len(items)))
+    def scores(self) -> Scores:
+        """Scores of every item for each user."""
+        users, items = self.users, self.items.factors
+        if users is None:  # of width 1, for a product of 0
+            users, items = (np.zeros((n, 1), np.float32) for n in self.shape)
+        added = sum(self.others.values()) if self.others else None
+        return Scores(users, items, added, self.items.discount)
 
     def parts_at(self, lists: Ints) -> dict[str, Floats]:
         """The parts of the scores of some items, by name; each has the shape of ``lists``.
@@ -140,8 +132,8 @@ def _signal(name: str, users: Users, items: Items) -> Matrix | None:
     return None if users.steps is None or then is None else users.steps @ then
 
 
-def score(users: Users, items: Items, coefficients: Coefficients) -> Floats:
-    """Scores of every item for each user, float32 ``(n_users, n_items)``."""
+def score(users: Users, items: Items, coefficients: Coefficients) -> Scores:
+    """Scores of every item for each user."""
     return signals(users, items, coefficients).scores()
 
 

@@ -172,8 +172,9 @@ class Settings(BaseSettings):
     n_iterations: int = Field(default=7, ge=1, le=1000)
     """Sweeps of ALS over users and items; on purchases more of them change nothing that can be
     measured (docs/metrics.md)."""
-    regularization: float = Field(default=0.1, gt=0)
-    """Penalty on the factors; Spark multiplies it by the number of ratings (ALS-WR)."""
+    regularization: float | None = Field(default=None, gt=0)
+    """Penalty on the factors, times the number of ratings (ALS-WR). Unset: 0.1 for purchases; for
+    ratings by how many a user has (0.1 for 170, 0.3 for 20, 0.65 for 4)."""
     engine: Literal["spark", "local"] = "spark"
     """Who solves ALS: ``spark`` at any size, ``local`` in the memory of the driver and faster there
     (needs ``pip install 'recgraph[local]'``)."""

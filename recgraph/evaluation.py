@@ -16,7 +16,8 @@ from recgraph.biases import without_taste
 from recgraph.blend import Coefficients
 from recgraph.fallback import popularity_of
 from recgraph.lists import Rules, choose
-from recgraph.model import Floats, Ints, Ragged, mask
+from recgraph.model import Floats, Ints, Matrix, Ragged
+from recgraph.scores import Scores, same_for_all
 
 Task = Literal["next_basket", "new_items"]
 
@@ -61,8 +62,7 @@ class Items(NamedTuple):
 class Recommender(NamedTuple):
     """A way to score items, and the tasks that it is measured on."""
 
-    scores: Callable[[Block, Items], Floats]
-    """Scores ``(n_users, n_items)``, in an array of its own: the mask is written into it."""
+    scores: Callable[[Block, Items], Scores]
     tasks: tuple[Task, ...] = ("next_basket", "new_items")
     by_rules: bool = False
     """Its lists are made as those that are published."""
@@ -90,32 +90,31 @@ class Errors(NamedTuple):
     errors: metrics.Floats64
 
 
-def scores_of(coefficients: Coefficients) -> Callable[[Block, Items], Floats]:
+def scores_of(coefficients: Coefficients) -> Callable[[Block, Items], Scores]:
     """How the model scores with these coefficients."""
     return lambda block, items: blend.score(block.signals, items.signals, coefficients)
 
 
-def score_popular(block: Block, items: Items) -> Floats:
+def score_popular(block: Block, items: Items) -> Scores:
     """How many users have the item: the same list for everybody."""
-    return np.tile(items.popularity, (len(block.users), 1))
+    return same_for_all(items.popularity, len(block.users))
 
 
-def score_recent(block: Block, items: Items) -> Floats:
+def score_recent(block: Block, items: Items) -> Scores:
     """How many users had the item lately; equal ones by popularity."""
-    return np.tile(popularity_of(items.popularity, items.recent), (len(block.users), 1))
+    return same_for_all(popularity_of(items.popularity, items.recent), len(block.users))
 
 
-def score_repeats(block: Block, items: Items) -> Floats:
+def score_repeats(block: Block, items: Items) -> Scores:
     """What the user bought most; equal ones, and the rest, by popularity."""
-    scores = np.tile(_below_one(items.popularity), (len(block.users), 1))
-    scores[block.seen.rows(), block.seen.items] += block.seen_ratings
-    return scores
+    own = block.seen.matrix(len(items.popularity), block.seen_ratings)
+    return repeats_first(own, items.popularity)
 
 
-def _below_one(popularity: Floats) -> Floats:
-    """The popularity as a tie-breaker of whole numbers."""
-    result: Floats = popularity / (popularity.max() + 1)
-    return result
+def repeats_first(own: Matrix, popularity: Floats) -> Scores:
+    """What users have of their own, ``(n_users, n_items)``; equal ones by popularity."""
+    below_one = popularity / (popularity.max() + 1)
+    return same_for_all(below_one, own.shape[0])._replace(added=own)
 
 
 BASELINES: Mapping[str, Recommender] = {
@@ -157,17 +156,18 @@ def rank_block(
     recommenders: Mapping[str, Recommender],
 ) -> Iterator[Ranked]:
     """The lists of every recommender on its tasks, with their hits."""
-    new = without(block.test, block.seen, n_items=len(items.popularity))
+    n_items = len(items.popularity)
+    new, seen = without(block.test, block.seen, n_items=n_items), block.seen.matrix(n_items)
     for name, recommender in recommenders.items():
         scores = recommender.scores(block, items)
         rules = items.rules if recommender.by_rules and items.rules else Rules(k)
         if "next_basket" in recommender.tasks:
             yield _ranked("next_basket", name, scores, block.test, rules)
         if "new_items" in recommender.tasks:
-            yield _ranked("new_items", name, mask(scores, block.seen), new, rules)
+            yield _ranked("new_items", name, scores._replace(left_out=seen), new, rules)
 
 
-def _ranked(task: Task, recommender: str, scores: Floats, relevant: Ragged, rules: Rules) -> Ranked:
+def _ranked(task: Task, recommender: str, scores: Scores, relevant: Ragged, rules: Rules) -> Ranked:
     lists = choose(scores, rules).items
     hit = metrics.hits(lists, relevant, n_items=scores.shape[1])
     n_relevant = np.diff(relevant.offsets)

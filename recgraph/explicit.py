@@ -6,7 +6,7 @@ A rating is the mean, plus the user's and the item's bias, plus what ALS finds i
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -32,6 +32,17 @@ class Choice(msgspec.Struct, frozen=True):
     """Ratings that draw a bias towards 0."""
     n_iterations: int = 12
     seed: int = 42
+
+
+FIELDS = Choice.__struct_fields__
+
+
+def default_choice(rows: Rows, **given: Any) -> Choice:
+    """The settings without a search: as given, and the penalty, if it is not, by the ratings."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    n_users = max(1, len(np.unique(rows.users)))
+    regularization = biases.regularization_for(max(1, len(rows.users)), n_users)
+    return Choice(**{"regularization": regularization} | chosen)
 
 
 class Model(NamedTuple):

@@ -233,6 +233,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """Part of the score -> what it is multiplied by; a part that is off is not there."""
     mean_rating: float | None = None
     """Explicit feedback: the mean of the ratings it was trained on."""
+    regularization: float | None = None
+    """The penalty of its ALS, where the setting may leave it open."""
     capped_users: dict[str, int] = {}
     """Users with more events than ``max_user_events`` -> how many they have; only the newest of
     theirs were looked at. The hundred with most."""

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from recgraph.config import Settings
 from recgraph.errors import ConfigError
-from recgraph.model import Floats, Ints, TopK, top_k
+from recgraph.model import Floats, Ints, TopK
 from recgraph.ports import Product
+from recgraph.scores import Scores
 
 UNKNOWN = -1
 """The code of an item without a category, and of a user without a segment."""
@@ -42,7 +43,7 @@ class Rules(NamedTuple):
     """Category code of each item, ``(n_items,)``; `UNKNOWN` is not capped."""
     max_per_category: int | None = None
     hidden: Ints | None = None
-    """Items that no list holds."""
+    """Items that no list holds, ascending."""
 
 
 def within(rules: Rules, pool: Ints) -> Rules:
@@ -66,17 +67,16 @@ def codes_of(values: Sequence[str | None]) -> Codes:
     return Codes(names, np.array([code.get(value or "", UNKNOWN) for value in values], np.int32))
 
 
-def choose(scores: Floats, rules: Rules) -> TopK:
-    """The k best items of each row that the rules allow; hidden ones become -inf in ``scores``."""
-    if rules.hidden is not None:
-        scores[:, rules.hidden] = -np.inf
+def choose(scores: Scores, rules: Rules) -> TopK:
+    """The k best items of each user that the rules allow."""
+    scores = scores._replace(hidden=rules.hidden)
     if rules.max_per_category is None or rules.categories is None:
-        return top_k(scores, rules.k)
+        return scores.top_k(rules.k)
     return top_k_capped(scores, rules.k, rules.categories, rules.max_per_category)
 
 
-def top_k_capped(scores: Floats, k: int, categories: Ints, cap: int) -> TopK:
-    """The k best items of each row with at most ``cap`` of one category, exactly.
+def top_k_capped(scores: Scores, k: int, categories: Ints, cap: int) -> TopK:
+    """The k best items of each user with at most ``cap`` of one category, exactly.
 
     Going down a row and taking what its category still allows needs no more than the best few
     items; rows whose best few do not fill a list are looked at further down.
@@ -86,7 +86,7 @@ def top_k_capped(scores: Floats, k: int, categories: Ints, cap: int) -> TopK:
     rows, width = np.arange(n_users), _WIDTH * k
     while len(rows):
         width = min(width, n_items)
-        best = top_k(scores if len(rows) == n_users else scores[rows], width)
+        best = (scores if len(rows) == n_users else scores.of(rows)).top_k(width)
         taken = allowed(best.items, categories, cap)
         taken &= np.cumsum(taken, axis=1) <= k
         at, places = np.nonzero(taken)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.linalg import lapack
 
 from recgraph.errors import ModelError
@@ -37,6 +38,12 @@ class Ragged(NamedTuple):
     def rows(self) -> NDArray[np.int64]:
         """The row of each element of ``items``."""
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+    def matrix(self, n_items: int, values: Floats | None = None) -> Matrix:
+        """The same as a matrix ``(n_rows, n_items)``, with 1 or a value of its own each."""
+        data = np.ones(len(self.items), np.float32) if values is None else values
+        shape = (len(self.offsets) - 1, n_items)
+        return sparse.csr_matrix((data, self.items, self.offsets), shape=shape)
 
 
 class TopK(NamedTuple):
@@ -82,7 +89,7 @@ def top_k(scores: Floats, k: int) -> TopK:
     items = blocks[:, None] * _BLOCK + np.arange(_BLOCK)
     values = scores[rows[:, None], np.minimum(items, n_items - 1)]
     keep = (values >= threshold[rows, None]) & (items < n_items) & (values > -np.inf)
-    return _first_k(
+    return first_k(
         np.broadcast_to(rows[:, None], keep.shape)[keep], items[keep], values[keep], n_users, k
     )
 
@@ -98,7 +105,7 @@ def top_k_by_sorting(scores: Floats, k: int) -> TopK:
     return TopK(items, values)
 
 
-def _first_k(rows: Ints, items: Ints, values: Floats, n_users: int, k: int) -> TopK:
+def first_k(rows: Ints, items: Ints, values: Floats, n_users: int, k: int) -> TopK:
     """The k best candidates of each row; candidates come as flat arrays."""
     order = np.lexsort((items, -values, rows))
     rows, items, values = rows[order], items[order], values[order]

@@ -16,9 +16,11 @@ import pandas as pd
 from recgraph import blend, dataset, explicit, intervals, metrics, recommender
 from recgraph.blend import Coefficients
 from recgraph.dataset import Dataset, Pairs
+from recgraph.evaluation import repeats_first
 from recgraph.folds import Fold
-from recgraph.model import Floats, Ints, Matrix, Ragged, TopK, mask, top_k
+from recgraph.model import Floats, Ints, Matrix, Ragged, TopK
 from recgraph.recommender import Choice
+from recgraph.scores import joined, same_for_all
 
 BIASED = "biases+als"
 _PARTS = (blend.ALS, blend.WALK)
@@ -136,7 +138,7 @@ def _all_lists(
         recent = train.where(dataset.ages_in_days(train.times) < _RECENT_DAYS)
         found["recent"] = _popular_lists(_popularity(recent, data.shape), users, left_out, k)
     if not exclude_seen:
-        found["repeats"] = _repeat_lists(seen, popular, users, k)
+        found["repeats"] = repeats_first(seen[users], popular).top_k(k)
     learned = dataset.rating_matrix(train, data.shape)
     found["item-knn"] = _neighbour_lists(learned, seen, users, left_out, k)
     signals = recommender.fit(train, data.shape, choice)
@@ -148,7 +150,7 @@ def _all_lists(
         signals = recommender.fold_in(signals, train, history, data.shape, choice)
     for name, blended in sizes.items():
         found[name] = recommender.recommend(signals, blended, users, k=k, seen=left_out)
-    fallback = top_k(popular[None, :], k)
+    fallback = same_for_all(popular, 1).top_k(k)
     return [Lists(name, _spread(top, fold.test, fallback)) for name, top in found.items()]
 
 
@@ -178,20 +180,8 @@ def _popularity(rows: dataset.Rows, shape: tuple[int, int]) -> Floats:
 
 
 def _popular_lists(popularity: Floats, users: Ints, seen: Matrix | None, k: int) -> TopK:
-    blocks = recommender.blocks_of(users, len(popularity))
-    return recommender.best((_tiled(popularity, rows, seen) for rows in blocks), k)
-
-
-def _tiled(popularity: Floats, users: Ints, seen: Matrix | None) -> Floats:
-    scores = np.tile(popularity, (len(users), 1))
-    return scores if seen is None else mask(scores, recommender.ragged(seen[users]))
-
-
-def _repeat_lists(seen: Matrix, popularity: Floats, users: Ints, k: int) -> TopK:
-    """What each user bought most; equal ones, and the rest, by popularity."""
-    below_one = popularity / (popularity.max() + 1)
-    blocks = recommender.blocks_of(users, len(popularity))
-    return recommender.best((seen[rows].toarray() + below_one[None, :] for rows in blocks), k)
+    left_out = None if seen is None else seen[users]
+    return same_for_all(popularity, len(users))._replace(left_out=left_out).top_k(k)
 
 
 def _neighbour_lists(
@@ -212,13 +202,13 @@ def _neighbour_lists(
         warnings.simplefilter("ignore", ParameterWarning)
         model.fit(train, show_progress=False)
     near = model.similarity.astype(np.float32)
-    blocks = recommender.blocks_of(users, train.shape[1])
-    scores = ((rows, (history[rows] @ near).toarray()) for rows in blocks)
-    masked = (
-        each if seen is None else mask(each, recommender.ragged(seen[rows]))
-        for rows, each in scores
-    )
-    return recommender.best(masked, k)
+    nothing = np.zeros(train.shape[1], np.float32)
+    found = []
+    for rows in recommender.blocks_of(users, train.shape[1]):
+        left_out = None if seen is None else seen[rows]
+        scores = same_for_all(nothing, len(rows))._replace(added=history[rows] @ near)
+        found.append(scores._replace(left_out=left_out).top_k(k))
+    return joined(found, k)
 
 
 def _ranking(

@@ -13,7 +13,8 @@ from recgraph.blend import Coefficients
 from recgraph.fallback import Filled, Popular
 from recgraph.lists import Codes, Rules
 from recgraph.metrics import Floats64
-from recgraph.model import Floats, Ints, Matrix, Ragged, TopK, mask
+from recgraph.model import Floats, Ints, Matrix, TopK
+from recgraph.scores import Scores
 from recgraph.walk import Shares, top_shares
 
 N_REASONS = 3
@@ -81,7 +82,7 @@ def make_lists(
     """
     signals = blend.signals(users, items, coefficients)
     seen = bought if exclude_seen else None
-    top = _best(signals, shelf, seen)
+    top = _best(signals.scores(), shelf, seen)
     parts = signals.parts_at(top.items)
     if segments is None:
         segments = fallback.segments_of(bought, shelf.departments)
@@ -92,20 +93,14 @@ def make_lists(
     return Made(filled, *_exact(filled, parts), because)
 
 
-def _best(signals: blend.Signals, shelf: Shelf, seen: Matrix | None) -> TopK:
+def _best(scores: Scores, shelf: Shelf, seen: Matrix | None) -> TopK:
     """The k best items of each user, of those that lists are chosen from."""
     pool = shelf.pool
     if pool is None:
-        scores = signals.scores()
-        if seen is not None:
-            mask(scores, Ragged(seen.indptr, seen.indices))
-        return lists.choose(scores, shelf.rules)
-    scores = signals.of_factors(pool.factors).scores()
-    if seen is not None:
-        places = np.minimum(np.searchsorted(pool.items, seen.indices), len(pool.items) - 1)
-        is_there = pool.items[places] == seen.indices
-        rows = np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr))
-        scores[rows[is_there], places[is_there]] = -np.inf
+        return lists.choose(scores._replace(left_out=seen), shelf.rules)
+    scores = scores._replace(
+        items=pool.factors, left_out=None if seen is None else seen[:, pool.items]
+    )
     top = lists.choose(scores, lists.within(shelf.rules, pool.items))
     return top._replace(items=np.where(top.items >= 0, pool.items[top.items], -1))
 

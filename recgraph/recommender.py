@@ -3,7 +3,7 @@
 The same rooms as the training on Spark (`walk`, `blend`, `model`), for data that fits in memory.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -13,7 +13,8 @@ from recgraph import blend, dataset, repeats, transforms, walk
 from recgraph.blend import Coefficients
 from recgraph.dataset import Rows
 from recgraph.engines import local
-from recgraph.model import Floats, Ints, Matrix, Ragged, TopK, fold_in_users, mask, top_k
+from recgraph.model import Floats, Ints, Matrix, Ragged, TopK, fold_in_users
+from recgraph.scores import joined
 from recgraph.transforms import Transform
 
 _BLOCK_BYTES = 64 * 2**20
@@ -214,38 +215,28 @@ def weights_of(choice: Choice) -> Coefficients:
 def recommend(
     signals: Signals, coefficients: Coefficients, users: Ints, *, k: int, seen: Matrix | None
 ) -> TopK:
-    """The k best items of some users, in blocks of at most 64 MiB of scores.
+    """The k best items of some users, in blocks of as many as `blocks_of` says.
 
     Parameters
     ----------
     seen
         Items to leave out, ``(n_users, n_items)`` of all users; None leaves none out.
     """
-    return best(score_blocks(signals, coefficients, users, seen=seen), k)
-
-
-def best(scores: Iterable[Floats], k: int) -> TopK:
-    """The k best items of each row of scores that come block by block."""
-    found = [top_k(block, k) for block in scores]
-    if not found:
-        return TopK(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
-    return TopK(*map(np.concatenate, zip(*found, strict=True)))
+    found = []
+    for rows in blocks_of(users, len(signals.items.factors)):
+        scores = blend.score(signals.users(rows), signals.items, coefficients)
+        found.append(scores._replace(left_out=None if seen is None else seen[rows]).top_k(k))
+    return joined(found, k)
 
 
 def blocks_of(users: Ints, n_items: int) -> Iterator[Ints]:
-    """The users in blocks whose scores of all items take at most 64 MiB, one user at least."""
+    """The users in blocks whose scores of all items take at most 64 MiB, one user at least.
+
+    So much, and some copies of it, may be what walk and repeats add.
+    """
     n_rows = max(1, _BLOCK_BYTES // (4 * n_items))
     for start in range(0, len(users), n_rows):
         yield users[start : start + n_rows]
-
-
-def score_blocks(
-    signals: Signals, coefficients: Coefficients, users: Ints, *, seen: Matrix | None
-) -> Iterator[Floats]:
-    """Scores of every item, block of users by block; -inf for what is left out."""
-    for rows in blocks_of(users, len(signals.items.factors)):
-        scores = blend.score(signals.users(rows), signals.items, coefficients)
-        yield scores if seen is None else mask(scores, ragged(seen[rows]))
 
 
 def ragged(matrix: Matrix) -> Ragged:

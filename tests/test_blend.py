@@ -8,7 +8,6 @@ from scipy import sparse
 
 from recgraph import blend
 from recgraph.blend import Coefficients, Items, Users
-from recgraph.model import top_k
 
 N_USERS, N_ITEMS = 6, 9
 ON = Coefficients(als=1.5, walk=0.7, repeat=2.0, content=0.3)
@@ -43,7 +42,7 @@ def test_score_is_the_weighted_sum_of_the_signals() -> None:
     users, items = signals()
     parts = dense(users, items)
     expected = sum(getattr(ON, name) * part for name, part in parts.items())
-    found = blend.score(users, items, ON)
+    found = blend.score(users, items, ON).whole()
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
@@ -58,7 +57,7 @@ def test_parts_add_up_to_the_score_of_every_listed_item(
 ) -> None:
     users, items = signals(seed)
     coefficients = Coefficients(*values)
-    top = top_k(blend.score(users, items, coefficients), k)
+    top = blend.score(users, items, coefficients).top_k(k)
     parts = blend.signals(users, items, coefficients).parts_at(top.items)
     assert set(parts) == {name for name in blend.PARTS if getattr(coefficients, name)}
     total = sum(parts.values(), np.zeros(top.items.shape, np.float32))
@@ -81,7 +80,7 @@ def test_a_signal_that_is_not_there_is_silent() -> None:
     users, items = signals()
     bare = Users(users.factors), Items(items.factors)
     np.testing.assert_array_equal(
-        blend.score(*bare, ON), blend.score(*bare, Coefficients(als=ON.als))
+        blend.score(*bare, ON).whole(), blend.score(*bare, Coefficients(als=ON.als)).whole()
     )
     parts = blend.signals(*bare, ON).parts_at(np.zeros((N_USERS, 1), np.int64))
     assert (parts["walk"] == 0).all()
@@ -101,7 +100,7 @@ def test_coefficients_do_not_depend_on_the_scale_of_a_signal() -> None:
     weights = Coefficients(als=1.0, walk=0.6, repeat=3.0)
     larger = items._replace(factors=items.factors * 100, neighbours=items.neighbours * 0.01)
     one, other = (
-        blend.score(users, each, blend.coefficients_from_weights(weights, users, each))
+        blend.score(users, each, blend.coefficients_from_weights(weights, users, each)).whole()
         for each in (items, larger)
     )
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
@@ -128,10 +127,10 @@ def test_a_discount_multiplies_scores_and_parts_alike(seed: int, exponent: float
     discount = blend.popularity_discount(n_buyers, exponent)
     np.testing.assert_allclose(discount, (1 + n_buyers) ** -exponent, rtol=1e-5)
     plain, found = (blend.signals(users, items._replace(discount=d), ON) for d in (None, discount))
-    np.testing.assert_allclose(found.scores(), plain.scores() * discount, rtol=1e-5)
+    np.testing.assert_allclose(found.scores().whole(), plain.scores().whole() * discount, rtol=1e-5)
     everything = np.tile(np.arange(N_ITEMS), (N_USERS, 1))
     total = sum(found.parts_at(everything).values())
-    np.testing.assert_allclose(total, found.scores(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(total, found.scores().whole(), rtol=1e-4, atol=1e-5)
 
 
 def test_no_discount_is_none() -> None:

@@ -19,6 +19,7 @@ from recgraph.evaluation import (
     without,
 )
 from recgraph.model import Ragged
+from recgraph.scores import same_for_all
 
 # User 7 bought items 0 and 1 (item 1 three times) and will buy 1 and 3; user 8 bought 2 and will
 # buy 2. The model scores item 3 highest for user 7 and item 2 for user 8.
@@ -88,7 +89,7 @@ def test_rank_block_marks_the_hits_of_each_list() -> None:
 
 
 def test_rank_block_measures_a_recommender_that_is_added() -> None:
-    last = Recommender(lambda block, items: np.tile(np.arange(4, dtype=np.float32), (2, 1)))
+    last = Recommender(lambda block, items: same_for_all(np.arange(4), 2))
     rows = list(rank_block(BLOCK, ITEMS, k=2, recommenders={"last": last}))
     assert [(row.task, row.lists.tolist()) for row in rows] == [
         ("next_basket", [[3, 2], [3, 2]]),

@@ -6,11 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 from recgraph import lists
 from recgraph.errors import ConfigError
 from recgraph.lists import UNKNOWN, Rules
+from recgraph.model import TopK
 from recgraph.ports import Product
+from recgraph.scores import Scores
+
+
+def choose(scores: np.ndarray, rules: Rules) -> TopK:
+    """The lists of scores that are given."""
+    finite = np.where(np.isfinite(scores), scores, 0)
+    items = np.eye(scores.shape[1], dtype=np.float32)
+    return lists.choose(Scores(finite, items, left_out=csr_matrix(np.isinf(scores))), rules)
 
 
 def capped_by_hand(scores: np.ndarray, k: int, categories: np.ndarray, cap: int) -> list[int]:
@@ -33,7 +43,7 @@ def test_the_cap_is_exact(seed: int, k: int, cap: int, n_categories: int, n_item
     scores = rng.integers(-3, 30, (4, n_items)).astype(np.float32)
     scores[rng.random(scores.shape) < 0.2] = -np.inf
     categories = rng.integers(-1, n_categories, n_items)
-    found = lists.choose(scores, Rules(k, categories, cap))
+    found = choose(scores, Rules(k, categories, cap))
     for row, items, values in zip(scores, *found, strict=True):
         assert items.tolist() == capped_by_hand(row, k, categories, cap)
         assert values.tolist() == [row[item] if item >= 0 else -np.inf for item in items]
@@ -43,13 +53,13 @@ def test_a_cap_that_bites_deep_down_is_found() -> None:
     scores = np.arange(1000, 0, -1, dtype=np.float32)[None, :]
     categories = np.zeros(1000, np.int32)
     categories[[700, 999]] = 1, 2
-    found = lists.choose(scores, Rules(4, categories, 1))
+    found = choose(scores, Rules(4, categories, 1))
     assert found.items.tolist() == [[0, 700, 999, -1]]
 
 
 def test_hidden_items_are_in_no_list() -> None:
     scores = np.array([[5.0, 4.0, 3.0]], np.float32)
-    found = lists.choose(scores, Rules(2, hidden=np.array([0])))
+    found = choose(scores, Rules(2, hidden=np.array([0])))
     assert found.items.tolist() == [[1, 2]]
 
 

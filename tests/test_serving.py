@@ -43,7 +43,8 @@ def test_a_list_is_ordered_by_the_whole_score(serving: Serving) -> None:
     ratings = pairs.matrix(pairs.ratings, shape)
     factors = fold_in_users(serving.model.factors, ratings, regularization=0.1, alpha=10.0)
     steps = user_steps(ratings.log1p(), serving.item_sums)
-    scores = blend.score(blend.Users(factors, steps), serving.model, serving.coefficients)[0]
+    users = blend.Users(factors, steps)
+    scores = blend.score(users, serving.model, serving.coefficients).whole()[0]
     scores[pairs.items] = -np.inf
     best = np.argsort(-scores, kind="stable")[:5]
     rows = serving.recommend(history).rows

@@ -60,7 +60,7 @@ def test_bench_measures_what_the_recommender_would_list(exclude_seen: bool) -> N
     signals = recommender.fit(found.train, found.shape, choice)
     users = signals.users(found.users)
     sized = blend.coefficients_from_weights(recommender.weights_of(choice), users, signals.items)
-    scores = blend.score(users, signals.items, sized)
+    scores = blend.score(users, signals.items, sized).whole()
     if found.seen is not None:
         mask(scores, recommender.ragged(found.seen))
     hit = metrics.hits(top_k(scores, 5).items, found.relevant, n_items=40)

@@ -224,7 +224,7 @@ class _Search:
 
         rows, shape = self._known.rows, self._known.shape
         lists = tuning.default_choice(rows, shape)
-        start = explicit.Choice(n_factors=32, seed=self._seed)
+        start = explicit.default_choice(rows, n_factors=32, seed=self._seed)
         if not self._minutes:
             return start, lists
         with self._stages("tune", f"searching settings, {self._minutes:g} minutes"):

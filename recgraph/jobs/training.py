@@ -100,6 +100,7 @@ def train(
                 departments=spark_graph.departments_recommended(graph),
                 coefficients=_coefficients(trained.model, settings),
                 mean_rating=trained.model.factors.mean_rating,
+                regularization=trained.model.factors.regularization,
                 seconds=stages.seconds,
                 reason="; ".join(judged.verdict.reasons) or None,
                 verdict=judged.verdict,

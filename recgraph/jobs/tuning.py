@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import msgspec
 from pyspark.sql import SparkSession
 
 from recgraph import explicit, tuned, tuning
@@ -19,6 +18,7 @@ from recgraph.dataset import Rows
 from recgraph.errors import NoInteractionsError
 from recgraph.jobs.source import read_source
 from recgraph.recommender import Choice
+from recgraph.spark.model import REGULARIZATION
 from recgraph.spark.scratch import materialize
 from recgraph.spark.tuning import Parted, gather, gather_ratings, part
 from recgraph.stages import Stages
@@ -27,6 +27,8 @@ from recgraph.validation import Validation, validation
 
 OnTrial = Callable[[TunedTrial], None]
 
+_SETTINGS = {"damping": "bias_damping"}
+"""Field of `explicit.Choice` -> the setting, where that has another name."""
 _EXPONENTS = {"spark": (1.0,), "local": (0.0, 0.5, 1.0)}
 """How penalties may grow with the number of ratings, by engine."""
 
@@ -162,13 +164,12 @@ def _search_purchases(
 
 def _search_ratings(gathered: Gathered, settings: Settings, budget: Budget, keep: _Keep) -> _Result:
     assert gathered.ratings is not None  # `_gather_ratings` made it
-    names = ("n_factors", "regularization", "bias_damping", "n_iterations", "seed")
-    start = explicit.Choice(*(getattr(settings, name) for name in names))
+    given = {name: getattr(settings, _SETTINGS.get(name, name)) for name in explicit.FIELDS}
+    start = explicit.default_choice(gathered.ratings, **given)
     last = time.monotonic()
 
     def chosen(choice: explicit.Choice) -> dict[str, Any]:
-        values = msgspec.structs.astuple(choice)
-        return dict(zip(names[:-1], values, strict=False))
+        return {_SETTINGS.get(n, n): getattr(choice, n) for n in explicit.FIELDS if n != "seed"}
 
     def on_trial(choice: explicit.Choice, value: float) -> None:
         nonlocal last
@@ -195,7 +196,9 @@ def choice_from_settings(settings: Settings) -> Choice:
         cap=settings.rating_cap,
         half_life_days=settings.half_life_days,
         n_factors=settings.n_factors,
-        regularization=settings.local_regularization if is_local else settings.regularization,
+        regularization=(
+            settings.local_regularization if is_local else settings.regularization or REGULARIZATION
+        ),
         exponent=settings.local_exponent if is_local else 1.0,
         alpha=settings.alpha,
         n_iterations=settings.n_iterations,

@@ -230,19 +230,20 @@ class Serving(NamedTuple):
     def _factors(self, ratings: Matrix) -> Floats:
         """The factors of users, one half-step from the items."""
         settings: dict[str, Any] = self.manifest.settings
+        regularization = self.manifest.regularization or settings["regularization"]
         if self.manifest.mean_rating is not None:
             return biases.fold_in(
                 self.model.factors,
                 ratings,
                 mean=self.manifest.mean_rating,
                 damping=settings["bias_damping"],
-                regularization=settings["regularization"],
+                regularization=regularization,
             )
         is_local = settings["engine"] == "local"
         return fold_in_users(
             self.model.factors,
             transformed(ratings, self.transform),
-            regularization=settings["local_regularization" if is_local else "regularization"],
+            regularization=settings["local_regularization"] if is_local else regularization,
             alpha=settings["alpha"],
             exponent=settings.get("local_exponent", 0.0) if is_local else 1.0,
             gram=self.gram,

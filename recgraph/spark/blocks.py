@@ -1,7 +1,7 @@
 """Frames with a row a user -> blocks of users in NumPy, as a Spark task scores them.
 
-A block holds as many users as `rows_per_block` allows, so that its scores of all items fit in
-``max_score_block_mb``.
+A block holds as many users as `rows_per_block` allows, so that what is added to the factors'
+products fits in ``max_score_block_mb``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,9 @@ if TYPE_CHECKING:  # fits work on blocks of users as well
 
 _MICROS_A_DAY = 86_400_000_000
 _BYTES_A_SCORE = 24
-"""4 of the score, and at most 20 while the walk is added to it."""
+"""At most, where walk, repeats or content add to it: twice in a sparse matrix, by rows and columns.
+"""
+_ALL_ROWS = 2**31
 
 
 def bought(indexed: "Indexed") -> DataFrame:
@@ -103,8 +105,13 @@ def by_item(rows: DataFrame, names: list[str], n_items: int) -> list[Floats64]:
     return found
 
 
-def rows_per_block(n_items: int, settings: Settings) -> int:
-    """Users whose scores of all items fit in ``max_score_block_mb``, at least one."""
+def rows_per_block(n_items: int, settings: Settings, *, als_alone: bool) -> int:
+    """Users whose scores of all items fit in ``max_score_block_mb``, at least one.
+
+    The products of factors are never there all at once: where ALS is alone, any number fits.
+    """
+    if als_alone:
+        return _ALL_ROWS
     return int(max(1, settings.max_score_block_mb * 2**20 // (_BYTES_A_SCORE * n_items)))
 
 

@@ -30,6 +30,8 @@ from recgraph.transforms import Fitted, transformed
 _CHECKPOINT_INTERVAL = 10
 """Sweeps between checkpoints: without them a fit of 15 or more overflows the stack of the JVM."""
 _NO_CHECKPOINTS = -1
+REGULARIZATION = 0.1
+"""Of purchases, where the setting leaves it open."""
 _BLOCK_BYTES, _BLOCK_RATINGS = 128 * 2**20, 5_000_000
 """Factors and ratings in one block of ALS, about: a task holds a block, and sends what another
 needs of it in one piece, for which Java has 2 GiB."""
@@ -67,6 +69,8 @@ class Factors(NamedTuple):
     """What the ratings were made into first."""
     mean_rating: float | None = None
     """Explicit feedback: the mean, which whoever folds in a user's ratings takes off them first."""
+    regularization: float | None = None
+    """The penalty of ALS-WR that was taken; None by the local engine for purchases."""
 
 
 def index_interactions(interactions: DataFrame) -> Indexed:
@@ -129,17 +133,17 @@ def _fit_explicit(indexed: Indexed, settings: Settings) -> Factors:
     """Factors that predict ratings: mean and biases, and ALS on the rest."""
     if settings.engine == "spark":
         return _fit_explicit_by_spark(indexed, settings)
-    ratings = _collected(indexed)
+    ratings, regularization = _collected(indexed), regularization_of(indexed, settings)
     found = biases.fit_biases(ratings, damping=settings.bias_damping)
     users, items = local.fit_explicit(
         biases.residuals(ratings, found),
         n_factors=settings.n_factors,
-        regularization=settings.regularization,
+        regularization=regularization,
         n_iterations=settings.n_iterations,
         seed=settings.seed,
     )
     factors = _distributed(*biases.joined(users, items, found), indexed)
-    return factors._replace(mean_rating=found.mean)
+    return factors._replace(mean_rating=found.mean, regularization=regularization)
 
 
 def _fit_explicit_by_spark(indexed: Indexed, settings: Settings) -> Factors:
@@ -148,24 +152,35 @@ def _fit_explicit_by_spark(indexed: Indexed, settings: Settings) -> Factors:
     joined = F.concat(C.FACTORS, F.array(F.lit(1.0).cast("float"), USER_BASE)).alias(C.FACTORS)
     users = materialize(fitted.users.join(rest.user_bases, C.INDEX).select(C.INDEX, joined))
     items = biases.joined_items(fitted.items, rest.item_biases.astype(np.float32))
-    return Factors(users, items, mean_rating=rest.mean)
+    return fitted._replace(users=users, items=items, mean_rating=rest.mean)
 
 
 def _fit_by_spark(ratings: DataFrame, indexed: Indexed, settings: Settings) -> Factors:
     """MLlib's factors of user_index, item_index, rating."""
+    regularization = regularization_of(indexed, settings)
     als = new_als(ratings, settings, is_implicit=settings.feedback == "implicit")
     n_blocks = max(als.getNumUserBlocks(), _least_blocks(indexed, settings))
-    model = als.setNumBlocks(n_blocks).fit(ratings)
+    model = als.setRegParam(regularization).setNumBlocks(n_blocks).fit(ratings)
     users = materialize(
         model.userFactors.select(F.col("id").alias(C.INDEX), F.col("features").alias(C.FACTORS))
     )
-    return Factors(users, _factor_matrix(model.itemFactors, indexed.n_items, "id", "features"))
+    items = _factor_matrix(model.itemFactors, indexed.n_items, "id", "features")
+    return Factors(users, items, regularization=regularization)
 
 
 def _least_blocks(indexed: Indexed, settings: Settings) -> int:
     """Blocks of ALS that a task has the memory for."""
     factor_bytes = 4 * settings.n_factors * max(indexed.n_users, indexed.n_items)
     return max(factor_bytes // _BLOCK_BYTES, indexed.n_interactions // _BLOCK_RATINGS) + 1
+
+
+def regularization_of(indexed: Indexed, settings: Settings) -> float:
+    """The penalty of ALS-WR: the setting, or what becomes the interactions."""
+    if settings.regularization is not None:
+        return settings.regularization
+    if settings.feedback == "implicit":
+        return REGULARIZATION
+    return biases.regularization_for(indexed.n_interactions, indexed.n_users)
 
 
 def new_als(ratings: DataFrame, settings: Settings, *, is_implicit: bool) -> ALS:
@@ -176,7 +191,7 @@ def new_als(ratings: DataFrame, settings: Settings, *, is_implicit: bool) -> ALS
     return ALS(
         rank=settings.n_factors,
         maxIter=settings.n_iterations,
-        regParam=settings.regularization,
+        regParam=settings.regularization or REGULARIZATION,
         alpha=settings.alpha,
         implicitPrefs=is_implicit,
         seed=settings.seed,

@@ -1,7 +1,6 @@
 """All signals -> top-N lists for every user, in blocks of users.
 
-Each Spark task scores a block of users against all items in NumPy, and holds no more than
-``max_score_block_mb`` of scores at once.
+Each Spark task scores a block of users against all items in NumPy (`recgraph.scores`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -73,8 +72,9 @@ def recommend_top_k(model: Model, settings: Settings, shelf: Shelf | None = None
     context = model.indexed.interactions.sparkSession.sparkContext
     shelf = shelf or shelf_of(model, settings)
     broadcast = context.broadcast((model.side, shelf))
-    n_listed = model.indexed.n_items if shelf.pool is None else len(shelf.pool.items)
-    n_rows = rows_per_block(n_listed, settings)
+    counts = of_lists(model.side.coefficients, exclude_seen=settings.exclude_seen)
+    als_alone = blend.source_of(counts) == blend.ALS
+    n_rows = rows_per_block(model.indexed.n_items, settings, als_alone=als_alone)
     exclude_seen = settings.exclude_seen
 
     def recommend(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

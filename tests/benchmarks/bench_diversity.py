@@ -25,7 +25,7 @@ from scipy import sparse
 from recgraph import blend, catalogue, content, evaluation, jobs, lists, metrics, sources, walk
 from recgraph.blend import Coefficients
 from recgraph.config import Settings, load_settings
-from recgraph.model import Floats, Matrix, Ragged, mask
+from recgraph.model import Floats, Matrix, Ragged
 from recgraph.ports import Product
 from recgraph.spark import blend as spark_blend
 from recgraph.spark.interactions import interactions_from_events, training_interactions
@@ -188,7 +188,7 @@ def measure(case: Case) -> None:
             discount = blend.popularity_discount(case.popularity, each.discount)
             scores = blend.score(users, case.side.items._replace(discount=discount), counts)
             rules = lists.Rules(K, categories, each.cap)
-            top = lists.choose(mask(scores, seen), rules).items[asked]
+            top = lists.choose(scores._replace(left_out=users.repeats), rules).items[asked]
             hit = metrics.hits(top, new_of(new, asked), n_items=n_items)
             ndcg[each.name].append(metrics.ranking_by_user(hit, n_relevant[asked]).ndcg)
             places[each.name] += np.bincount(top[top >= 0], minlength=n_items)

@@ -49,14 +49,20 @@ def main(paths: list[Path]) -> None:
 
 def _sets(paths: list[Path], rules: Rules) -> Iterator[tuple[str, Matrix]]:
     if not paths:
-        made = make_ratings(*FILMS, seed=SEED)
-        rows = Rows(made.users.astype(np.int32), made.films.astype(np.int32), made.stars, None)
-        yield "films", last_ratings(rows, FILMS[:2])
+        yield "films", films_of(FILMS[2])
     for path in paths:
-        yield path.name, _ratings_of_reviews(path, rules)
+        yield path.name, ratings_of_reviews(path, rules)
 
 
-def _ratings_of_reviews(path: Path, rules: Rules) -> Matrix:
+def films_of(n_ratings: int) -> Matrix:
+    """Ratings of films, made."""
+    made = make_ratings(*FILMS[:2], n_ratings, seed=SEED)
+    rows = Rows(made.users.astype(np.int32), made.films.astype(np.int32), made.stars, None)
+    return last_ratings(rows, FILMS[:2])
+
+
+def ratings_of_reviews(path: Path, rules: Rules) -> Matrix:
+    """The last rating of each pair in a file of reviews."""
     with gzip.open(path) as lines:
         parsed = parse_reviews(list(lines), rules, now=datetime.now(UTC))
     reviews = [each for each in parsed if isinstance(each, Review)]
@@ -89,7 +95,7 @@ def _predictions(
 ) -> dict[str, Floats]:
     """Predictor -> the ratings that it gives the pairs of the test."""
     ratings = last_ratings(rows, shape)
-    start = explicit.Choice(seed=SEED)
+    start = explicit.default_choice(rows, seed=SEED)
     chosen = explicit.tune(rows, shape, start, minutes=MINUTES, max_trials=N_TRIALS).best
     typer.echo(f"  {chosen}", err=True)
     default, best = (explicit.fit(ratings, choice) for choice in (start, chosen))

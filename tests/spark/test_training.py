@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 from scipy import sparse
 
-from recgraph import blend, catalogue, fallback, generations, jobs, walk
+from recgraph import biases, blend, catalogue, fallback, generations, jobs, walk
 from recgraph.config import Settings, load_settings
 from recgraph.errors import GenerationError, NoInteractionsError
 from recgraph.generations import Manifest
@@ -136,7 +136,7 @@ def test_the_files_of_a_generation_give_its_scores_again(trained: Trained) -> No
             np.array([factors.loc[user["user_index"], "factors"]], np.float32),
             walk.user_steps(sparse.csr_matrix(ratings), sums),
         )
-        scores = blend.score(one, items, coefficients)[0]
+        scores = blend.score(one, items, coefficients).whole()[0]
         assert len(user["recommended"]) == 3
         for row in user["recommended"]:
             assert row["score"] == pytest.approx(scores[index[row["item_id"]]], abs=1e-4)
@@ -172,6 +172,7 @@ def test_explicit_feedback_predicts_ratings(spark: SparkSession, small: Settings
     manifest = training.train(spark, explicit, Stages())
     assert manifest.feedback == "explicit"
     assert manifest.counts.users == 12  # who rated nothing says nothing
+    assert manifest.regularization == biases.regularization_for(manifest.counts.interactions, 12)
     assert {row.predictor for row in manifest.metrics.errors} == {"als", "biases", "constant"}
     users = pd.DataFrame(
         pq.read_table(small.generations_dir / manifest.id / generations.USERS).to_pylist()
