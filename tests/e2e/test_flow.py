@@ -35,13 +35,17 @@ tea,Tea,DRINKS
 ANN = 'ann "🥐" $a.b'
 
 
+SMALL = {"DRIVER_MEMORY": "1g", "N_FACTORS": "8", "N_ITERATIONS": "4", "SHUFFLE_PARTITIONS": "2"}
+"""Settings of commands that take seconds: what they do is tested here, not how good it is."""
+
+
 def run(settings: Settings, *arguments: str) -> dict[str, Any]:
     """What a command prints as JSON."""
     names = ("data_dir", "exports_dir", "kafka_bootstrap", "topic", "mongo_database")
     variables = {f"RECGRAPH_{name.upper()}": str(getattr(settings, name)) for name in names}
     assert settings.mongo_uri is not None
     variables["RECGRAPH_MONGO_URI"] = settings.mongo_uri.get_secret_value()
-    variables["RECGRAPH_DRIVER_MEMORY"] = "1g"
+    variables |= {f"RECGRAPH_{name}": value for name, value in SMALL.items()}
     variables["TZ"] = "Europe/Vienna"  # times must not depend on where it runs
     done = subprocess.run(
         [sys.executable, "-m", "recgraph.cli", *arguments, "--json"],

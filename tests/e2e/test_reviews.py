@@ -18,7 +18,7 @@ from tests.review_files import encoded, line_2018, write_lines
 
 pytestmark = [pytest.mark.services, pytest.mark.spark]
 
-N_USERS, N_ITEMS = 200, 60
+N_USERS, N_ITEMS = 200, 30
 N_LINES = N_USERS * N_ITEMS + 2
 
 

@@ -23,6 +23,14 @@ SMALL = {"n_factors": 8, "n_iterations": 4, "k": 3}
 """Settings of a training that takes seconds."""
 
 
+_INTERPRETED = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
+"""Frames of some rows: compiling a plan takes far longer than running it. What starts the program,
+such as `tests/e2e` and `test_standalone.py`, has Spark compile as users have it."""
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     problem = java_problem()
@@ -30,6 +38,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     folder = tmp_path_factory.mktemp("spark")
     shared = load_settings(data_dir=folder, driver_memory="1g", shuffle_partitions=2)
     with open_session(shared, spark_jars(shared)) as session:
+        for name, value in _INTERPRETED.items():
+            session.conf.set(name, value)
         yield session
 
 
