@@ -11,7 +11,7 @@ import numpy as np
 from recgraph.model import Floats, Matrix, fold_in_users
 
 _PENALTY, _LEAST_PENALTY = 1.3, 0.02
-"""Of `regularization_for`: of somebody with one rating, and of the most diligent."""
+"""Of `regularization_for`: where each has one rating, and at the least."""
 
 
 class Biases(NamedTuple):
@@ -42,14 +42,15 @@ def fit_biases(ratings: Matrix, *, damping: float = 5.0, n_iterations: int = 10)
     return Biases(mean, users.astype(np.float32), items.astype(np.float32))
 
 
-def regularization_for(n_ratings: int, n_users: int) -> float:
-    """The penalty (ALS-WR) of a taste that is learned from so many ratings; of rows of one each.
+def regularization_for(n_ratings: int, n_users: int, n_items: int) -> float:
+    """The penalty (ALS-WR) of the taste that so many ratings tell of.
 
-    It falls with the root of the ratings that a user has: 0.1 where they have 170, as in film sets;
-    0.65 where they have 4, as in reviews, of whose residuals little is taste. From 1 on taste is
-    hardly there, and mean and biases predict alone.
+    It falls with the root of the ratings that a row of the better known side has, users or items:
+    0.1 where these are 170, as in film sets; 0.4 where they are 10, as in reviews, of whose
+    residuals little is taste. From 1 on taste is hardly there, and mean and biases predict alone.
     """
-    return float(np.clip(_PENALTY / np.sqrt(n_ratings / n_users), _LEAST_PENALTY, 1.0))
+    of_one = n_ratings / min(n_users, n_items)
+    return float(np.clip(_PENALTY / np.sqrt(of_one), _LEAST_PENALTY, 1.0))
 
 
 def residuals(ratings: Matrix, biases: Biases) -> Matrix:

@@ -40,8 +40,8 @@ FIELDS = Choice.__struct_fields__
 def default_choice(rows: Rows, **given: Any) -> Choice:
     """The settings without a search: as given, and the penalty, if it is not, by the ratings."""
     chosen = {name: value for name, value in given.items() if value is not None}
-    n_users = max(1, len(np.unique(rows.users)))
-    regularization = biases.regularization_for(max(1, len(rows.users)), n_users)
+    n_users, n_items = (max(1, len(np.unique(each))) for each in (rows.users, rows.items))
+    regularization = biases.regularization_for(max(1, len(rows.users)), n_users, n_items)
     return Choice(**{"regularization": regularization} | chosen)
 
 

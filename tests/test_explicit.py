@@ -1,4 +1,4 @@
-"""The penalty of taste goes with the ratings that users have: where they have few, biases speak."""
+"""The penalty of taste goes with how much is known: where that is little, biases speak."""
 
 import numpy as np
 import pytest
@@ -29,21 +29,22 @@ def rmse(found: dataset.Rows, shape: tuple[int, int], choice: Choice, *, taste: 
     return metrics.rmse(explicit.predict(model, test.users, test.items) - test.ratings)
 
 
-def test_the_penalty_falls_with_the_ratings_of_a_user() -> None:
-    assert biases.regularization_for(169, 1) == pytest.approx(0.1)
-    assert biases.regularization_for(4_000, 1_000) == pytest.approx(0.65)
-    assert biases.regularization_for(1, 1) == 1
-    assert biases.regularization_for(10**9, 1) == 0.02
+def test_the_penalty_falls_with_the_ratings_of_the_better_known_side() -> None:
+    assert biases.regularization_for(169_000, 1_000, 5_000) == pytest.approx(0.1)
+    assert biases.regularization_for(169_000, 5_000, 1_000) == pytest.approx(0.1)
+    assert biases.regularization_for(4_000, 1_000, 2_000) == pytest.approx(0.65)
+    assert biases.regularization_for(1, 1, 1) == 1
+    assert biases.regularization_for(10**9, 1, 1) == 0.02
 
 
-def test_where_users_rated_little_the_default_is_hardly_worse_than_biases() -> None:
+def test_where_users_rated_little_the_default_is_near_to_biases() -> None:
     found, shape = sparse_ratings()
     choice = explicit.default_choice(found, n_factors=8, n_iterations=5)
-    assert choice.regularization == pytest.approx(0.65, abs=0.05)
+    assert 0.3 < choice.regularization < 0.6
     bare = rmse(found, shape, choice, taste=False)
-    assert rmse(found, shape, choice, taste=True) < bare * 1.003
+    assert rmse(found, shape, choice, taste=True) < bare * 1.02
     dense = explicit.Choice(n_factors=8, n_iterations=5, regularization=0.1)
-    assert rmse(found, shape, dense, taste=True) > bare * 1.02
+    assert rmse(found, shape, dense, taste=True) > bare * 1.06
 
 
 def test_where_users_rated_much_the_default_finds_their_taste() -> None:
@@ -58,4 +59,4 @@ def test_what_is_given_is_taken() -> None:
     found, _ = sparse_ratings()
     choice = explicit.default_choice(found, regularization=0.2, damping=3.0)
     assert (choice.regularization, choice.damping) == (0.2, 3.0)
-    assert explicit.default_choice(found, regularization=None).regularization > 0.5
+    assert explicit.default_choice(found, regularization=None).regularization > 0.3

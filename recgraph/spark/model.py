@@ -180,7 +180,8 @@ def regularization_of(indexed: Indexed, settings: Settings) -> float:
         return settings.regularization
     if settings.feedback == "implicit":
         return REGULARIZATION
-    return biases.regularization_for(indexed.n_interactions, indexed.n_users)
+    n_rated = indexed.n_items - indexed.n_cold
+    return biases.regularization_for(indexed.n_interactions, indexed.n_users, n_rated)
 
 
 def new_als(ratings: DataFrame, settings: Settings, *, is_implicit: bool) -> ALS:

@@ -172,7 +172,9 @@ def test_explicit_feedback_predicts_ratings(spark: SparkSession, small: Settings
     manifest = training.train(spark, explicit, Stages())
     assert manifest.feedback == "explicit"
     assert manifest.counts.users == 12  # who rated nothing says nothing
-    assert manifest.regularization == biases.regularization_for(manifest.counts.interactions, 12)
+    counts = manifest.counts
+    expected = biases.regularization_for(counts.interactions, counts.users, counts.items)
+    assert manifest.regularization == expected
     assert {row.predictor for row in manifest.metrics.errors} == {"als", "biases", "constant"}
     users = pd.DataFrame(
         pq.read_table(small.generations_dir / manifest.id / generations.USERS).to_pylist()
