@@ -30,7 +30,14 @@ def press_at(line: str, settings: Settings, log: Path, *, made: str, delay_s: fl
     int
         The exit code.
     """
-    variables = {"RECGRAPH_DATA_DIR": str(settings.data_dir), "RECGRAPH_DRIVER_MEMORY": "1g"}
+    small = {
+        "DRIVER_MEMORY": "1g",
+        "N_FACTORS": "8",
+        "N_ITERATIONS": "2",
+        "SHUFFLE_PARTITIONS": "2",
+    }
+    variables = {f"RECGRAPH_{name}": value for name, value in small.items()}
+    variables["RECGRAPH_DATA_DIR"] = str(settings.data_dir)
     with (
         log.open("wb") as output,
         subprocess.Popen(
