@@ -39,6 +39,10 @@ CLICK_POINT = """(id) => {
   const at = drawing._cyreg.cy.getElementById(id).renderedPosition();
   return [box.x + at.x, box.y + at.y];
 }"""
+SPILLED = """() => [...document.querySelectorAll(".card")]
+  .filter((card) => getComputedStyle(card).overflowY === "visible")
+  .filter((card) => card.scrollHeight > card.clientHeight + 1)
+  .map((card) => card.className)"""
 VERTICES = """() => document.getElementById("network")._cyreg.cy.nodes().map((n) => n.id())"""
 
 
@@ -57,6 +61,7 @@ def test_every_page_fits_and_is_named(open_browser: Open, scheme: str, width: in
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         assert page.locator("h1").count() == 1
         assert page.evaluate(UNNAMED) == []
+        assert page.evaluate(SPILLED) == [], path
         assert page.title().endswith("· recgraph")
         current = page.locator('nav [aria-current="page"]')
         assert current.count() == 1
