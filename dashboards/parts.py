@@ -53,7 +53,9 @@ def picture(image_url: str | None, name: str) -> Child:
     if found.scheme != "https" or found.hostname not in image_hosts():
         return None
     # The server of the picture learns no address of ours.
-    return html.Img(src=image_url, alt=name, className="product-image", referrerPolicy="no-referrer")
+    return html.Img(
+        src=image_url, alt=name, className="product-image", referrerPolicy="no-referrer"
+    )
 
 
 def user_link(user_id: str) -> Child:
