@@ -173,7 +173,7 @@ class Bench:
         held_out, found = self._held_out, []
         for rows, block in zip(self._blocks, scores, strict=True):
             if held_out.seen is not None:
-                mask(block, recommender.ragged(held_out.seen[rows]))
+                mask(block, Ragged.of(held_out.seen[rows]))
             offsets = held_out.relevant.offsets[rows[0] : rows[-1] + 2]
             items = held_out.relevant.items[offsets[0] : offsets[-1]]
             relevant = Ragged(offsets - offsets[0], items)

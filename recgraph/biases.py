@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recgraph.model import Floats, Matrix, fold_in_users
+from recgraph.model import Floats, Matrix, Ragged, fold_in_users
 
 _PENALTY, _LEAST_PENALTY = 1.3, 0.02
 """Of `regularization_for`: where each has one rating, and at the least."""
@@ -56,7 +56,7 @@ def regularization_for(n_ratings: int, n_users: int, n_items: int) -> float:
 def residuals(ratings: Matrix, biases: Biases) -> Matrix:
     """The ratings without mean and biases, in the same places; a residual of 0 stays an entry."""
     left = ratings.astype(np.float32).copy()
-    rows = np.repeat(np.arange(left.shape[0]), np.diff(left.indptr))
+    rows = Ragged.of(left).rows()
     left.data -= biases.mean + biases.users[rows] + biases.items[left.indices]
     return left
 

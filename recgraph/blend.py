@@ -20,7 +20,7 @@ from scipy import sparse
 
 from recgraph.model import Floats, Ints, Matrix
 from recgraph.repeats import with_again
-from recgraph.scores import Scores
+from recgraph.scores import Scores, same_for_all
 
 ALS, WALK, REPEAT, CONTENT = PARTS = ("als", "walk", "repeat", "content")
 
@@ -83,11 +83,12 @@ class Signals(NamedTuple):
 
     def scores(self) -> Scores:
         """Scores of every item for each user."""
-        users, items = self.users, self.items.factors
-        if users is None:  # of width 1, for a product of 0
-            users, items = (np.zeros((n, 1), np.float32) for n in self.shape)
+        if self.users is None:
+            scores = same_for_all(np.zeros(self.shape[1], np.float32), self.shape[0])
+        else:
+            scores = Scores(self.users, self.items.factors)
         added = sum(self.others.values()) if self.others else None
-        return Scores(users, items, added, self.items.discount)
+        return scores._replace(added=added, times=self.items.discount)
 
     def parts_at(self, lists: Ints) -> dict[str, Floats]:
         """The parts of the scores of some items, by name; each has the shape of ``lists``.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from recgraph.columns import Columns as C
 from recgraph.lists import UNKNOWN, Codes, Rules, allowed
 from recgraph.metrics import Floats64
-from recgraph.model import Floats, Ints, Matrix, TopK
+from recgraph.model import Floats, Ints, Matrix, Ragged, TopK
 
 POPULAR_IN_SEGMENT, POPULAR = "popular_in_segment", "popular"
 """Sources of the rows that no part of the score made."""
@@ -93,7 +93,7 @@ def segments_of(bought: Matrix, segments: Codes) -> Ints:
         ``(n_users, n_items)``; an entry is an item that the user bought.
     """
     n_users, n_codes = bought.shape[0], len(segments.names) + 1
-    rows = np.repeat(np.arange(n_users), np.diff(bought.indptr))
+    rows = Ragged.of(bought).rows()
     codes = rows * n_codes + segments.items[bought.indices] + 1  # UNKNOWN is the first
     counts = np.bincount(codes, minlength=n_users * n_codes).reshape(n_users, n_codes)
     known = counts[:, 1:]

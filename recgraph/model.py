@@ -18,7 +18,7 @@ Ints = NDArray[np.integer]
 Matrix: TypeAlias = Any
 """A sparse matrix, `scipy.sparse.csr_matrix`; SciPy has no types."""
 
-_BLOCK = 64
+BLOCK = 64
 """Items per block of `top_k`: the row of maxima is then 1/64 of the scores."""
 
 
@@ -34,6 +34,11 @@ class Ragged(NamedTuple):
         counts = np.bincount(rows, minlength=n_rows)
         order = np.argsort(rows, kind="stable")
         return cls(np.concatenate(([0], np.cumsum(counts))), items[order])
+
+    @classmethod
+    def of(cls, matrix: Matrix) -> "Ragged":
+        """Where the entries of a CSR matrix are."""
+        return cls(matrix.indptr, matrix.indices)
 
     def rows(self) -> NDArray[np.int64]:
         """The row of each element of ``items``."""
@@ -75,18 +80,18 @@ def top_k(scores: Floats, k: int) -> TopK:
     `top_k_by_sorting` is the plain form of the same.
     """
     n_users, n_items = scores.shape
-    n_blocks = -(-n_items // _BLOCK)
+    n_blocks = -(-n_items // BLOCK)
     if n_blocks <= k:
         return top_k_by_sorting(scores, k)
-    n_whole = n_items // _BLOCK
+    n_whole = n_items // BLOCK
     maxima = np.empty((n_users, n_blocks), np.float32)
-    whole = scores[:, : n_whole * _BLOCK].reshape(n_users, n_whole, _BLOCK)
+    whole = scores[:, : n_whole * BLOCK].reshape(n_users, n_whole, BLOCK)
     np.max(whole, axis=2, out=maxima[:, :n_whole])
     if n_whole < n_blocks:
-        np.max(scores[:, n_whole * _BLOCK :], axis=1, out=maxima[:, n_whole])
+        np.max(scores[:, n_whole * BLOCK :], axis=1, out=maxima[:, n_whole])
     threshold = np.partition(maxima, n_blocks - k, axis=1)[:, n_blocks - k]
     rows, blocks = np.nonzero(maxima >= threshold[:, None])
-    items = blocks[:, None] * _BLOCK + np.arange(_BLOCK)
+    items = blocks[:, None] * BLOCK + np.arange(BLOCK)
     values = scores[rows[:, None], np.minimum(items, n_items - 1)]
     keep = (values >= threshold[rows, None]) & (items < n_items) & (values > -np.inf)
     return first_k(

@@ -13,7 +13,7 @@ from recgraph import blend, dataset, repeats, transforms, walk
 from recgraph.blend import Coefficients
 from recgraph.dataset import Rows
 from recgraph.engines import local
-from recgraph.model import Floats, Ints, Matrix, Ragged, TopK, fold_in_users
+from recgraph.model import Floats, Ints, Matrix, TopK, fold_in_users
 from recgraph.scores import joined
 from recgraph.transforms import Transform
 
@@ -237,11 +237,6 @@ def blocks_of(users: Ints, n_items: int) -> Iterator[Ints]:
     n_rows = max(1, _BLOCK_BYTES // (4 * n_items))
     for start in range(0, len(users), n_rows):
         yield users[start : start + n_rows]
-
-
-def ragged(matrix: Matrix) -> Ragged:
-    """Where the entries of a matrix are."""
-    return Ragged(matrix.indptr, matrix.indices)
 
 
 def weighed(rows: Rows, shape: tuple[int, int], half_life_days: float | None) -> Matrix:

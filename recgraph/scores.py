@@ -10,15 +10,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recgraph.model import Floats, Ints, Matrix, TopK, first_k, top_k
+from recgraph.model import (
+    BLOCK,
+    Floats,
+    Ints,
+    Matrix,
+    Ragged,
+    TopK,
+    first_k,
+    mask,
+    score_users,
+    top_k,
+)
 
 _USERS, _ITEMS = 256, 4096
 """Users and items of a chunk: 4 MiB of scores."""
 _FEW, _WHOLE = 32, 2**22
 """Users and scores for which whole rows are faster: a chunk's rows are as short as users are few.
 """
-_BLOCK = 64
-"""Items per block, of which only the best is looked at first."""
 
 
 class Scores(NamedTuple):
@@ -52,13 +61,13 @@ class Scores(NamedTuple):
 
     def whole(self) -> Floats:
         """All scores, float32 ``(n_users, n_items)``; -inf at what a list may not hold."""
-        scores = self.users @ self.items.T
+        scores = score_users(self.users, self.items)
         if self.added is not None:
-            scores[_rows(self.added), self.added.indices] += self.added.data
+            scores[Ragged.of(self.added).rows(), self.added.indices] += self.added.data
         if self.times is not None:
             scores *= self.times
         if self.left_out is not None:
-            scores[_rows(self.left_out), self.left_out.indices] = -np.inf
+            mask(scores, Ragged.of(self.left_out))
         if self.hidden is not None:
             scores[:, self.hidden] = -np.inf
         return scores
@@ -111,11 +120,6 @@ def joined(parts: Iterable[TopK], k: int) -> TopK:
     return TopK(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def _rows(matrix: Matrix) -> Ints:
-    """The row of each entry of a CSR matrix."""
-    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-
-
 def _entries(matrix: Matrix, items: slice) -> slice:
     """The entries of some columns of a CSC matrix."""
     return slice(matrix.indptr[items.start], matrix.indptr[items.stop])
@@ -141,8 +145,8 @@ class _Best:
 
     def take(self, chunk: Floats, first: int) -> None:
         """Take the scores ``(n, n_users)`` of the items from the first one on."""
-        n_whole = len(chunk) // _BLOCK * _BLOCK
-        self._take_blocks(chunk[:n_whole].reshape(-1, _BLOCK, self._n_users), first)
+        n_whole = len(chunk) // BLOCK * BLOCK
+        self._take_blocks(chunk[:n_whole].reshape(-1, BLOCK, self._n_users), first)
         self._take_blocks(chunk[None, n_whole:], first + n_whole)
 
     def _take_blocks(self, blocks: Floats, first: int) -> None:

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recgraph import recommender
 from recgraph.dataset import Rows, rating_matrix
 from recgraph.model import Ints, Matrix, Ragged
 from recgraph.split import Mask, by_pair, split_at_random, split_by_time
@@ -71,4 +70,4 @@ def validation(train: Rows, test: Matrix, *, exclude_seen: bool, seed: int) -> V
     n_users = min(_MAX_USERS, max(1, _MAX_SCORES // test.shape[1]))
     users = np.random.default_rng(seed).permutation(np.flatnonzero(is_asked))[:n_users]
     seen = known[users] if exclude_seen else None
-    return Validation(train, test.shape, users, recommender.ragged(relevant[users]), seen)
+    return Validation(train, test.shape, users, Ragged.of(relevant[users]), seen)

@@ -10,14 +10,7 @@ from tests.benchmarks import films, reviews_data
 
 def sparse_ratings() -> tuple[dataset.Rows, tuple[int, int]]:
     """About four ratings a user, mostly biases and noise, as reviews have them."""
-    rng = np.random.default_rng(1)
-    users, items = reviews_data.users_and_items(rng, 30_000, 30_000)
-    stars = reviews_data.ratings_of(rng, users, items)
-    (users, rows), (items, columns) = (
-        np.unique(each, return_inverse=True) for each in (users, items)
-    )
-    found = dataset.Rows(rows.astype(np.int32), columns.astype(np.int32), stars, None)
-    return found, (len(users), len(items))
+    return reviews_data.make_ratings(30_000, seed=1)
 
 
 def rmse(found: dataset.Rows, shape: tuple[int, int], choice: Choice, *, taste: bool) -> float:

@@ -9,7 +9,7 @@ import pytest
 from recgraph import blend, metrics, recommender, tuning
 from recgraph.bench import Bench
 from recgraph.dataset import Rows, rating_matrix
-from recgraph.model import mask, top_k
+from recgraph.model import Ragged, mask, top_k
 from recgraph.recommender import Choice
 from recgraph.validation import Validation, hold_out, is_held_out
 
@@ -62,7 +62,7 @@ def test_bench_measures_what_the_recommender_would_list(exclude_seen: bool) -> N
     sized = blend.coefficients_from_weights(recommender.weights_of(choice), users, signals.items)
     scores = blend.score(users, signals.items, sized).whole()
     if found.seen is not None:
-        mask(scores, recommender.ragged(found.seen))
+        mask(scores, Ragged.of(found.seen))
     hit = metrics.hits(top_k(scores, 5).items, found.relevant, n_items=40)
     listed = metrics.ndcg(hit, np.diff(found.relevant.offsets)).mean()
     # The bench walks exactly, also from an item back to itself, which neighbours leave out.

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from scipy import sparse
 
+from recgraph import blend
+from recgraph.blend import Coefficients
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.metrics import Floats64
@@ -27,6 +28,7 @@ _BYTES_A_SCORE = 24
 """At most, where walk, repeats or content add to it: twice in a sparse matrix, by rows and columns.
 """
 _ALL_ROWS = 2**31
+"""More than a batch has."""
 
 
 def bought(indexed: "Indexed") -> DataFrame:
@@ -105,12 +107,17 @@ def by_item(rows: DataFrame, names: list[str], n_items: int) -> list[Floats64]:
     return found
 
 
-def rows_per_block(n_items: int, settings: Settings, *, als_alone: bool) -> int:
+def rows_per_block(n_items: int, parts: Coefficients, settings: Settings) -> int:
     """Users whose scores of all items fit in ``max_score_block_mb``, at least one.
 
     The products of factors are never there all at once: where ALS is alone, any number fits.
+
+    Parameters
+    ----------
+    parts
+        Those that are on are what scores are made of.
     """
-    if als_alone:
+    if blend.source_of(parts) == blend.ALS:
         return _ALL_ROWS
     return int(max(1, settings.max_score_block_mb * 2**20 // (_BYTES_A_SCORE * n_items)))
 
@@ -138,6 +145,5 @@ def ragged(batch: pa.RecordBatch, column: str) -> Ragged:
 
 def csr(batch: pa.RecordBatch, items: str, values: str, n_items: int) -> Matrix:
     """Two list columns as a matrix ``(n_rows, n_items)``: which items, and the value of each."""
-    rows = ragged(batch, items)
     data = batch.column(values).flatten().to_numpy(zero_copy_only=False)
-    return sparse.csr_matrix((data, rows.items, rows.offsets), shape=(batch.num_rows, n_items))
+    return ragged(batch, items).matrix(n_items, data)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from recgraph import blend, evaluation, metrics
+from recgraph import evaluation, metrics
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.evaluation import Block, Items
@@ -109,8 +109,7 @@ def _evaluator(
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     context = model.indexed.interactions.sparkSession.sparkContext
     broadcast = context.broadcast((items, model.side, ranked))
-    als_alone = blend.source_of(model.side.coefficients) == blend.ALS
-    n_rows = rows_per_block(model.indexed.n_items, settings, als_alone=als_alone)
+    n_rows = rows_per_block(model.indexed.n_items, model.side.coefficients, settings)
     k, seed, is_explicit = settings.k, settings.seed, settings.feedback == "explicit"
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -73,8 +73,7 @@ def recommend_top_k(model: Model, settings: Settings, shelf: Shelf | None = None
     shelf = shelf or shelf_of(model, settings)
     broadcast = context.broadcast((model.side, shelf))
     counts = of_lists(model.side.coefficients, exclude_seen=settings.exclude_seen)
-    als_alone = blend.source_of(counts) == blend.ALS
-    n_rows = rows_per_block(model.indexed.n_items, settings, als_alone=als_alone)
+    n_rows = rows_per_block(model.indexed.n_items, counts, settings)
     exclude_seen = settings.exclude_seen
 
     def recommend(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -164,7 +164,7 @@ def blocks_of(case: Case) -> Iterator[tuple[blend.Users, Ragged, Matrix]]:
     """Users, what each has seen and bought afterwards, block by block."""
     for start in range(0, case.users.num_rows, USERS_A_BLOCK):
         users = spark_blend.users_of(case.users.slice(start, USERS_A_BLOCK), case.side)
-        seen = Ragged(users.repeats.indptr, users.repeats.indices)
+        seen = Ragged.of(users.repeats)
         yield users, seen, case.test[start : start + USERS_A_BLOCK]
 
 
@@ -177,7 +177,7 @@ def measure(case: Case) -> None:
     places = {each.name: np.zeros(n_items, np.int64) for each in VARIANTS}
     ndcg: dict[str, list[np.ndarray]] = {each.name: [] for each in VARIANTS}
     for users, seen, test in blocks_of(case):
-        bought = Ragged(test.indptr, test.indices)
+        bought = Ragged.of(test)
         new = evaluation.without(bought, seen, n_items=n_items)
         n_relevant = np.diff(new.offsets)
         asked = n_relevant > 0

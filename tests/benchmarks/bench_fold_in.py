@@ -184,7 +184,7 @@ def relevant_of(sales: Sales, until: int) -> Matrix:
 def ndcg(lists: Ints, relevant: Matrix) -> float:
     judged = np.flatnonzero(np.diff(relevant.indptr))
     rows = relevant[judged]
-    hit = metrics.hits(lists[judged], Ragged(rows.indptr, rows.indices), n_items=rows.shape[1])
+    hit = metrics.hits(lists[judged], Ragged.of(rows), n_items=rows.shape[1])
     return round(float(metrics.ndcg(hit, np.diff(rows.indptr)).mean()), 4)
 
 

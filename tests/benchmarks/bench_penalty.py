@@ -40,20 +40,10 @@ def main(paths: list[Path]) -> None:
 def _sets(paths: list[Path]) -> Iterator[tuple[str, Matrix]]:
     yield "films", films_of(FILMS[2])
     yield "films, a fifth", films_of(FILMS[2] // 5)
-    yield "reviews, made", _made_reviews()
+    yield "reviews, made", last_ratings(*reviews_data.make_ratings(N_REVIEWS, seed=SEED))
     rules = rules_from_settings(load_settings())
     for path in paths:
         yield path.name, ratings_of_reviews(path, rules)
-
-
-def _made_reviews() -> Matrix:
-    rng = np.random.default_rng(SEED)
-    users, items = reviews_data.users_and_items(rng, N_REVIEWS, N_REVIEWS)
-    stars = reviews_data.ratings_of(rng, users, items).astype(np.float32)
-    sides = (np.unique(each, return_inverse=True) for each in (users, items))
-    (users, rows), (items, columns) = sides
-    found = Rows(rows.astype(np.int32), columns.astype(np.int32), stars, None)
-    return last_ratings(found, (len(users), len(items)))
 
 
 def _measure(name: str, ratings: Matrix) -> None:

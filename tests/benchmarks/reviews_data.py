@@ -24,6 +24,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from recgraph.dataset import Rows
+
 N_REVIEWS, N_USERS, N_ITEMS = 233_100_000, 43_530_000, 15_170_000
 REPEATED, CUT = 0.002, 0.0001
 
@@ -74,6 +76,17 @@ def ratings_of(rng: np.random.Generator, users: Numbers, items: Numbers) -> Floa
     noise = rng.normal(0, _NOISE, len(users))
     stars = np.clip(np.rint(_MEAN + biases + _TASTE * taste + noise), 1, 5)
     return np.where(rng.random(len(users)) < _DISAPPOINTED, 1.0, stars)
+
+
+def make_ratings(n_ratings: int, *, seed: int) -> tuple[Rows, tuple[int, int]]:
+    """So many ratings, and of how many users and items they are: those that come up."""
+    rng = np.random.default_rng(seed)
+    users, items = users_and_items(rng, n_ratings, n_ratings)
+    stars = ratings_of(rng, users, items).astype(np.float32)
+    sides = (np.unique(each, return_inverse=True) for each in (users, items))
+    (users, rows), (items, columns) = sides
+    found = Rows(rows.astype(np.int32), columns.astype(np.int32), stars, None)
+    return found, (len(users), len(items))
 
 
 def seconds_of(rng: np.random.Generator, n: int) -> NDArray[np.int64]:

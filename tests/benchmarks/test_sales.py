@@ -41,7 +41,7 @@ def test_what_is_bought_together_can_be_learnt() -> None:
     neighbours = walk.item_neighbours(walk.item_steps(first), 50)
     steps = walk.user_steps(first, np.asarray(first.sum(axis=0)).ravel())
     popular = np.tile(np.asarray((train > 0).sum(axis=0), np.float32), (N_USERS, 1))
-    seen, new = Ragged(train.indptr, train.indices), (test - test.multiply(train > 0)).tocsr()
+    seen, new = Ragged.of(train), (test - test.multiply(train > 0)).tocsr()
     new.eliminate_zeros()
     found = [_ndcg(mask(scores, seen), new) for scores in ((steps @ neighbours).toarray(), popular)]
     assert found[0] > 2 * found[1] > 0
@@ -49,8 +49,6 @@ def test_what_is_bought_together_can_be_learnt() -> None:
 
 def _ndcg(scores: np.ndarray, test: sparse.csr_matrix) -> float:
     n_relevant = np.diff(test.indptr)
-    hit = metrics.hits(
-        top_k(scores, 10).items, Ragged(test.indptr, test.indices), n_items=scores.shape[1]
-    )
+    hit = metrics.hits(top_k(scores, 10).items, Ragged.of(test), n_items=scores.shape[1])
     asked = n_relevant > 0
     return float(metrics.ranking_by_user(hit[asked], n_relevant[asked]).ndcg.mean())
