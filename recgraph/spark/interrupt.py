@@ -56,12 +56,17 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def keeping_sigint() -> Iterator[None]:
-    """Put the handler of SIGINT back that Spark replaces when it starts."""
+    """Put the handler of SIGINT back that Spark replaces when it starts.
+
+    Not where it was pressed meanwhile: the process is ending, and another one would break off what
+    clears up.
+    """
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
     finally:
-        if _is_main_thread() and before is not None:
+        was_pressed = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        if _is_main_thread() and before is not None and not was_pressed:
             signal.signal(signal.SIGINT, before)
 
 

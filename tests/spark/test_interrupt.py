@@ -23,7 +23,7 @@ CONTEXT = "tmp/*/spark/blockmgr*"
 
 
 def press_at(line: str, settings: Settings, log: Path, *, made: str, delay_s: float) -> int:
-    """Train until it says a line and has made something, then press Ctrl-C twice.
+    """Train until it says a line and has made something, then press Ctrl-C until it has ended.
 
     Returns
     -------
@@ -54,10 +54,12 @@ def press_at(line: str, settings: Settings, log: Path, *, made: str, delay_s: fl
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.01)
         time.sleep(delay_s)
-        for _ in range(2):
+        deadline = time.monotonic() + 30
+        while process.poll() is None:
+            assert time.monotonic() < deadline, log.read_text()
             process.send_signal(signal.SIGINT)
-            time.sleep(0.05)
-        return process.wait(timeout=30)
+            time.sleep(0.005)
+        return process.returncode
 
 
 def _hear_ctrl_c() -> None:
