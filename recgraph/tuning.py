@@ -1,7 +1,7 @@
 """Interactions with a part held out -> the settings that foretell it best; a seeded search.
 
-It never sees the test. The walk and the repeats are searched first and alone: their exponent and
-half-lives need no fit. Then, for each ALS that Optuna proposes, every weight is tried on the same
+It never sees the test. The walk and the repeats are searched first, beside the ALS of the start: so
+far one fit does. Then, for each ALS that Optuna proposes, every weight is tried on the same
 validation users: fitting is what costs, blending is nearly free.
 """
 
@@ -15,6 +15,7 @@ import optuna
 
 from recgraph.bench import DAY, Bench, half_lives
 from recgraph.dataset import Rows
+from recgraph.model import Floats
 from recgraph.recommender import Choice
 from recgraph.validation import Validation
 
@@ -28,6 +29,13 @@ _PATIENCE = 30
 _REGULARIZATIONS = (3e-4, 1.0)
 """Times `_scale`: 0.3 to 1,000 for a plain penalty."""
 _ALPHAS = (0.3, 100.0)
+_REGULAR = 100
+"""Purchases of a user from which on regular customers are spoken of."""
+_AGAIN = 1.2
+"""Purchases of a pair from which on the same is bought again."""
+_ALPHAS_BY_DENSITY = (5.0, 40.0)
+_SPARSE = 0.01
+"""Density below which popular items are hardly held back."""
 _FIRST_SHARE = 0.25
 """Share of the budget after which the search of the walk ends."""
 
@@ -65,7 +73,9 @@ def tune(
 ) -> Found:
     """The best settings for implicit feedback within a budget; the first try is ``start``.
 
-    The second has the same ALS, which is not fitted again, beside the walk that was found.
+    The second has the same ALS, which is not fitted again, beside the walk that was found. What is
+    best of many is best by chance, too: the start stays unless the difference, user by user, is
+    more than two standard errors.
 
     Parameters
     ----------
@@ -79,14 +89,20 @@ def tune(
         return Found(start, float("nan"), float("nan"), [])
     budget, bench = _Budget(minutes * 60), Bench(held_out, k)
     trials: list[Trial] = []
+    best, best_values = start, bench.measure(start)
+    start_values = best_values
 
-    def keep(choice: Choice, value: float, began: float) -> float:
+    def keep(choice: Choice, values: Floats, began: float) -> float:
+        nonlocal best, best_values
+        value = float(values.mean())
         trials.append(Trial(len(trials), choice, value, time.monotonic() - began))
         budget.spent(trials[-1])
         on_trial(trials[-1])
+        if value > best_values.mean():
+            best, best_values = choice, values
         return value
 
-    start_value = keep(start, bench.value(start), time.monotonic() - budget.used)
+    keep(start, start_values, time.monotonic() - budget.used)
     if not budget.is_over and max_trials != 1:
         first = bench.best_repeats(bench.best_walk(start, budget.until(_FIRST_SHARE)))
         space = _Space(held_out.train, start, exponents)
@@ -99,41 +115,64 @@ def tune(
 
         n = None if max_trials is None else max_trials - 1
         search(try_als, first=space.parameters(start), direction="maximize", seed=seed, n=n)
-    best = max(trials, key=lambda trial: trial.value)
-    return Found(best.choice, best.value, start_value, trials)
+    if not _is_surely_better(best_values, start_values):
+        best, best_values = start, start_values
+    return Found(best, float(best_values.mean()), float(start_values.mean()), trials)
+
+
+def _is_surely_better(values: Floats, than: Floats) -> bool:
+    """Whether the mean over the same users differs by more than two standard errors."""
+    differences = values - than
+    return bool(differences.mean() > 2 * differences.std() / np.sqrt(len(differences)))
 
 
 def default_choice(rows: Rows, shape: tuple[int, int], *, exclude_seen: bool = True) -> Choice:
-    """Settings that are good without a search, from how much each user did.
+    """Settings that are good without a search, from what the interactions are like.
 
-    Where users have few items each, the confidence in a purchase must stand out more against all
-    that was not bought. Measured on Online Retail and on samples of Complete Journey.
+    Where regular customers buy the same again, when they did says most. Elsewhere the settings go
+    with how full the matrix is: docs/settings.md has what they are measured to do.
     """
-    per_user = len(rows.users) / max(1, shape[0])
-    is_thin = per_user < 100
+    n_pairs = len(np.unique(rows.users.astype(np.int64) * shape[1] + rows.items))
     span = 0.0 if rows.times is None else float(np.ptp(rows.times)) / DAY
-    repeat_weight = 0.0 if exclude_seen else 60.0 if span and not is_thin else 6.0
-    n_factors = 128 if min(shape) > 1_000 else 64
-    if is_thin:
-        return Choice(
-            n_factors=n_factors,
-            alpha=10.0,
-            regularization=60.0,
-            transform="binary",
-            walk_weight=0.5,
-            repeat_weight=repeat_weight,
-        )
-    half_life = span / 6 if span else None
+    per_user, per_pair = (len(rows.users) / max(1, n) for n in (shape[0], n_pairs))
+    if span and per_user >= _REGULAR and per_pair >= _AGAIN:
+        return _for_regulars(span, repeat_weight=0.0 if exclude_seen else 60.0)
+    return _by_density(n_pairs, shape, repeat_weight=0.0 if exclude_seen else 6.0)
+
+
+def _for_regulars(span: float, *, repeat_weight: float) -> Choice:
+    """For purchases that repeat for ``span`` days, measured on Complete Journey."""
     return Choice(
         n_factors=64,
         alpha=1.0,
         regularization=20.0,
-        half_life_days=half_life,
-        walk_half_life_days=span / 26 if span else None,
-        walk_exponent=0.0 if span else 0.3,
-        walk_weight=1.0 if span else 0.6,
+        half_life_days=span / 6,
+        walk_half_life_days=span / 26,
+        walk_exponent=0.0,
+        walk_weight=1.0,
         repeat_weight=repeat_weight,
-        repeat_half_life_days=span / 3 if span else None,
+        repeat_half_life_days=span / 3,
+    )
+
+
+def _by_density(n_pairs: int, shape: tuple[int, int], *, repeat_weight: float) -> Choice:
+    """For who has what: the emptier the matrix, the more an entry says.
+
+    The confidence in an entry falls with the root of the density; the penalty is to it as a user's
+    entries are to their number. In an empty matrix a walk that lets popular items lead is as good
+    as ALS; in a full one it adds little, and least where it leads to the popular.
+    """
+    density = max(1, n_pairs) / max(1, shape[0] * shape[1])
+    alpha = float(np.clip(1.3 / np.sqrt(density), *_ALPHAS_BY_DENSITY))
+    is_sparse = density < _SPARSE
+    return Choice(
+        n_factors=128 if min(shape) > 1_000 else 64,
+        alpha=alpha,
+        regularization=0.09 * alpha * n_pairs / max(1, shape[0]),
+        transform="binary",
+        walk_exponent=0.3 if is_sparse else 0.5,
+        walk_weight=0.5 if is_sparse else 0.3,
+        repeat_weight=repeat_weight,
     )
 
 

@@ -9,7 +9,7 @@ from recgraph.dataset import Rows, rating_matrix
 from recgraph.model import Ints, Matrix, Ragged
 from recgraph.split import Mask, by_pair, split_at_random, split_by_time
 
-_MAX_USERS = 1_000
+_MAX_USERS = 5_000
 """Validation users at most, seeded."""
 _MAX_SCORES = 60_000_000
 """Validation users times items at most: a search holds three scores of each, 12 bytes together."""

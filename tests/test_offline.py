@@ -81,6 +81,39 @@ def test_independent_scorer_agrees(
     assert theirs["recommendations_seen_in_train"] == 0
 
 
+def interactions(
+    n_users: int, n_items: int, n_rows: int, *, times: int | None, seed: int = 0
+) -> dataset.Rows:
+    """Rows of different pairs as long as there are so many, then the same pairs again."""
+    rng = np.random.default_rng(seed)
+    pairs = rng.permutation(n_users * n_items)
+    users, items = np.divmod(np.resize(pairs, n_rows), n_items)
+    days = None if times is None else rng.integers(0, times, n_rows) * 86_400
+    ratings = np.ones(n_rows, np.float32)
+    return dataset.Rows(users.astype(np.int32), items.astype(np.int32), ratings, days)
+
+
+def test_defaults_weigh_by_time_only_where_regulars_buy_again() -> None:
+    regulars = interactions(10, 80, 1_600, times=364)
+    chosen = tuning.default_choice(regulars, (10, 80), exclude_seen=False)
+    assert (chosen.walk_half_life_days, chosen.repeat_weight) == (pytest.approx(14, abs=0.1), 60)
+    films = interactions(10, 800, 1_600, times=364)
+    for rows in (films, regulars._replace(times=None)):
+        chosen = tuning.default_choice(rows, (10, 800), exclude_seen=False)
+        assert (chosen.half_life_days, chosen.walk_half_life_days) == (None, None)
+        assert chosen.transform == "binary"
+        assert chosen.repeat_weight == 6
+
+
+def test_defaults_go_with_the_density() -> None:
+    full = tuning.default_choice(interactions(100, 200, 1_200, times=None), (100, 200))
+    empty = tuning.default_choice(interactions(100, 20_000, 1_200, times=None), (100, 20_000))
+    assert empty.alpha > 3 * full.alpha
+    assert (empty.walk_exponent, full.walk_exponent) == (0.3, 0.5)
+    assert empty.walk_weight > full.walk_weight
+    assert empty.regularization / empty.alpha == pytest.approx(full.regularization / full.alpha)
+
+
 def test_search_is_seeded_and_begins_with_the_defaults(split: tuple[Path, Path]) -> None:
     train = dataset.read_dataset(split[0])
     start = tuning.default_choice(train.rows, train.shape)
@@ -89,7 +122,8 @@ def test_search_is_seeded_and_begins_with_the_defaults(split: tuple[Path, Path])
     assert [trial.value for trial in found[0].trials] == [trial.value for trial in found[1].trials]
     first = found[0].trials[0].choice
     assert (first.n_factors, first.alpha) == (start.n_factors, start.alpha)
-    assert found[0].value == max(trial.value for trial in found[0].trials) >= found[0].start_value
+    assert found[0].best == found[1].best
+    assert found[0].value >= found[0].start_value
 
 
 def test_held_out_is_never_trained_on(split: tuple[Path, Path]) -> None:

@@ -217,6 +217,8 @@ class _Search:
                 on_trial=lambda trial: self._show(f"nDCG@{self._k}", trial.value, trial.choice),
             )
         self.summary |= {"validation": found.value, "validation_of_defaults": found.start_value}
+        if found.best == start:
+            err.print("nothing was surely better than the defaults: they stay")
         return found.best
 
     def explicit(self) -> Any:
