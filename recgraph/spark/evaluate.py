@@ -114,19 +114,22 @@ def _evaluator(
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         items, side, ranked = broadcast.value
-        measured = evaluation.recommenders(side.coefficients)
+        asked = []
         for batch in batches:
             is_ranked = np.isin(batch.column(C.INDEX).to_numpy(), ranked)
-            for some in blocks([batch.filter(pa.array(is_ranked))], n_rows):
-                block = _test_block(some, side)
-                for lists in evaluation.rank_block(block, items, k=k, recommenders=measured):
-                    yield _ranked_rows(lists)
+            asked.append(batch.filter(pa.array(is_ranked)))
             block = _test_block(batch, side)
             if is_explicit:
                 errors = evaluation.predict_explicit(block, items, scale)
             else:
                 errors = evaluation.predict_implicit(block, items, seed=seed)
             yield _error_rows(errors, block.users)
+        measured = evaluation.recommenders(side.coefficients)
+        # Together: a pass over all items costs hardly more for a hundred users than for one.
+        for some in blocks([pa.concat_batches(asked)] if asked else [], n_rows):
+            block = _test_block(some, side)
+            for lists in evaluation.rank_block(block, items, k=k, recommenders=measured):
+                yield _ranked_rows(lists)
 
     return run
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -26,6 +26,7 @@ from recgraph.columns import Columns as C
 from recgraph.lines import split_lines
 from recgraph.reviews import Rejection, Review, Rules, parse_reviews
 from recgraph.spark.events import table_version
+from recgraph.spark.scratch import materialize
 from recgraph.tables import BatchName, WrittenFile, add_files
 from recgraph.writing import new_file
 
@@ -262,16 +263,20 @@ def _copies_path(tables: Tables, version: int) -> Path:
 
 
 def find_copies(lines: DataFrame) -> DataFrame:
-    """The places of reviews that were loaded before: one pass over ids and places, on disk."""
+    """The places of reviews that were loaded before: file_id, line.
+
+    Numbers made of the ids say which may stand there twice; only those are sorted. What is found is
+    kept on disk, so that Spark knows how little it is, and sends it to where the reviews are.
+    """
     place = F.struct(C.LOADED_AT, C.FILE_ID, C.LINE).alias("place")
-    reviews = lines.where(F.col(C.REASON).isNull()).select(C.REVIEW_ID, place)
-    firsts = (
-        reviews.groupBy(C.REVIEW_ID)
-        .agg(F.min("place").alias("first"), F.count("*").alias("n"))
-        .where("n > 1")
+    reviews = lines.where(F.col(C.REASON).isNull()).select(
+        C.REVIEW_ID, F.xxhash64(C.REVIEW_ID).alias("number"), place
     )
-    copies = reviews.join(firsts, C.REVIEW_ID).where("place > first")
-    return copies.select(f"place.{C.FILE_ID}", f"place.{C.LINE}")
+    twice = materialize(reviews.groupBy("number").count().where("count > 1").select("number"))
+    first = F.min("place").over(Window.partitionBy(C.REVIEW_ID))
+    asked = reviews.join(twice, "number", "left_semi").withColumn("first", first)
+    copies = asked.where("place > first")
+    return materialize(copies.select(f"place.{C.FILE_ID}", f"place.{C.LINE}"))
 
 
 def count_lines(spark: SparkSession, tables: Tables, file_ids: Sequence[str]) -> list[FileCounts]:
