@@ -81,6 +81,7 @@ def index_interactions(interactions: DataFrame) -> Indexed:
     NoInteractionsError
         There are none.
     """
+    interactions = materialize(interactions)  # asked three times, and dear to find
     users = materialize(dense_ids(interactions, C.USER_ID, C.USER_INDEX))
     items = materialize(dense_ids(interactions, C.ITEM_ID, C.ITEM_INDEX))
     indexed = materialize(
