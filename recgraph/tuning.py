@@ -14,7 +14,7 @@ import numpy as np
 import optuna
 
 from recgraph.bench import DAY, Bench, half_lives
-from recgraph.dataset import Rows
+from recgraph.dataset import Rows, rating_matrix
 from recgraph.model import Floats
 from recgraph.recommender import Choice
 from recgraph.validation import Validation
@@ -89,20 +89,17 @@ def tune(
         return Found(start, float("nan"), float("nan"), [])
     budget, bench = _Budget(minutes * 60), Bench(held_out, k)
     trials: list[Trial] = []
-    best, best_values = start, bench.measure(start)
-    start_values = best_values
+    by_user: list[Floats] = []
 
     def keep(choice: Choice, values: Floats, began: float) -> float:
-        nonlocal best, best_values
         value = float(values.mean())
         trials.append(Trial(len(trials), choice, value, time.monotonic() - began))
+        by_user.append(values)
         budget.spent(trials[-1])
         on_trial(trials[-1])
-        if value > best_values.mean():
-            best, best_values = choice, values
         return value
 
-    keep(start, start_values, time.monotonic() - budget.used)
+    keep(start, bench.measure(start), time.monotonic() - budget.used)
     if not budget.is_over and max_trials != 1:
         first = bench.best_repeats(bench.best_walk(start, budget.until(_FIRST_SHARE)))
         space = _Space(held_out.train, start, exponents)
@@ -115,9 +112,10 @@ def tune(
 
         n = None if max_trials is None else max_trials - 1
         search(try_als, first=space.parameters(start), direction="maximize", seed=seed, n=n)
-    if not _is_surely_better(best_values, start_values):
-        best, best_values = start, start_values
-    return Found(best, float(best_values.mean()), float(start_values.mean()), trials)
+    best = max(trials, key=lambda trial: trial.value)
+    if not _is_surely_better(by_user[best.number], by_user[0]):
+        best = trials[0]
+    return Found(best.choice, best.value, trials[0].value, trials)
 
 
 def _is_surely_better(values: Floats, than: Floats) -> bool:
@@ -132,7 +130,7 @@ def default_choice(rows: Rows, shape: tuple[int, int], *, exclude_seen: bool = T
     Where regular customers buy the same again, when they did says most. Elsewhere the settings go
     with how full the matrix is: docs/settings.md has what they are measured to do.
     """
-    n_pairs = len(np.unique(rows.users.astype(np.int64) * shape[1] + rows.items))
+    n_pairs = rating_matrix(rows, shape).nnz
     span = 0.0 if rows.times is None else float(np.ptp(rows.times)) / DAY
     per_user, per_pair = (len(rows.users) / max(1, n) for n in (shape[0], n_pairs))
     if span and per_user >= _REGULAR and per_pair >= _AGAIN:
@@ -158,9 +156,9 @@ def _for_regulars(span: float, *, repeat_weight: float) -> Choice:
 def _by_density(n_pairs: int, shape: tuple[int, int], *, repeat_weight: float) -> Choice:
     """For who has what: the emptier the matrix, the more an entry says.
 
-    The confidence in an entry falls with the root of the density; the penalty is to it as a user's
-    entries are to their number. In an empty matrix a walk that lets popular items lead is as good
-    as ALS; in a full one it adds little, and least where it leads to the popular.
+    The confidence in an entry falls with the root of the density; the penalty grows with it, and
+    with the entries of a user. In an empty matrix a walk that lets popular items lead is as good as
+    ALS; in a full one it adds little, and least where it leads to the popular.
     """
     density = max(1, n_pairs) / max(1, shape[0] * shape[1])
     alpha = float(np.clip(1.3 / np.sqrt(density), *_ALPHAS_BY_DENSITY))

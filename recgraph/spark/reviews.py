@@ -241,7 +241,8 @@ def read_copies(spark: SparkSession, tables: Tables, version: int | None = None)
     path = _copies_path(tables, version)
     if path.exists():
         return spark.read.parquet(str(path))
-    return find_copies(read_lines(spark, tables, version))
+    # On disk, so that Spark knows how little it is, and sends it to where the reviews are.
+    return materialize(find_copies(read_lines(spark, tables, version)))
 
 
 def write_copies(spark: SparkSession, tables: Tables) -> None:
@@ -265,8 +266,7 @@ def _copies_path(tables: Tables, version: int) -> Path:
 def find_copies(lines: DataFrame) -> DataFrame:
     """The places of reviews that were loaded before: file_id, line.
 
-    Numbers made of the ids say which may stand there twice; only those are sorted. What is found is
-    kept on disk, so that Spark knows how little it is, and sends it to where the reviews are.
+    Numbers made of the ids say which may stand there twice; only those are sorted.
     """
     place = F.struct(C.LOADED_AT, C.FILE_ID, C.LINE).alias("place")
     reviews = lines.where(F.col(C.REASON).isNull()).select(
@@ -274,9 +274,9 @@ def find_copies(lines: DataFrame) -> DataFrame:
     )
     twice = materialize(reviews.groupBy("number").count().where("count > 1").select("number"))
     first = F.min("place").over(Window.partitionBy(C.REVIEW_ID))
-    asked = reviews.join(twice, "number", "left_semi").withColumn("first", first)
-    copies = asked.where("place > first")
-    return materialize(copies.select(f"place.{C.FILE_ID}", f"place.{C.LINE}"))
+    suspects = reviews.join(twice, "number", "left_semi").withColumn("first", first)
+    copies = suspects.where("place > first")
+    return copies.select(f"place.{C.FILE_ID}", f"place.{C.LINE}")
 
 
 def count_lines(spark: SparkSession, tables: Tables, file_ids: Sequence[str]) -> list[FileCounts]:
