@@ -38,6 +38,14 @@ def only_one(lock: Path, taken: str) -> Iterator[None]:
 
 
 @contextmanager
+def in_turn(lock: Path) -> Iterator[None]:
+    """Hold a lock until the block ends; whoever else holds it is waited for."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
     """Make a folder, and hold it until the block ends; then it is removed if it is still there."""
     folder.mkdir(parents=True)

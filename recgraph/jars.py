@@ -4,7 +4,6 @@ Resolved by the Ivy that PySpark ships, so nothing but Python and Java is needed
 the network when the folder is there already: a folder's name carries the digest of its pins.
 """
 
-import fcntl
 import hashlib
 import importlib.util
 import shutil
@@ -19,6 +18,7 @@ from xml.sax.saxutils import quoteattr
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from recgraph import claims
 from recgraph.config import Settings
 from recgraph.errors import ServiceError
 from recgraph.machine import find_java
@@ -155,7 +155,7 @@ def _download(jar_set: JarSet, folder: Path) -> None:
     unfinished = folder.with_name(f".{folder.name}")
     try:
         unfinished.mkdir(parents=True, exist_ok=True)
-        with _only_one(unfinished.with_suffix(".lock")):
+        with claims.in_turn(unfinished.with_suffix(".lock")):
             if folder.is_dir():  # another command has just finished it
                 return
             _refuse_full_disk(jar_set, unfinished)
@@ -180,14 +180,6 @@ def _refuse_full_disk(jar_set: JarSet, folder: Path) -> None:
             f"{jar_set.name} takes {needed} MB. Make room, or set RECGRAPH_CACHE_DIR."
         )
         raise ServiceError(message)
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Wait until no other command downloads the same set."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _ivy_xml(jar_set: JarSet) -> str:

@@ -34,13 +34,16 @@ def doctor(as_json: AsJson = False) -> None:
 def jars(as_json: AsJson = False) -> None:
     """Download the jars of Spark and Kafka now: for an image, or before going offline.
 
-    Every command fetches what it needs by itself; jars that are there are not fetched again.
+    Every command fetches what it needs by itself; jars that are there are not fetched again. An
+    archive of Spark's classes is made too, in a minute or less, by which Spark starts faster.
     With RECGRAPH_KAFKA_BOOTSTRAP set, there is no embedded broker that would need any.
     """
     from recgraph.jars import kafka_jars, spark_jars
+    from recgraph.spark.archive import make_archive
 
     settings = load_settings()
     found = spark_jars(settings)
+    make_archive(settings.cache_dir, found)
     if settings.kafka_bootstrap is None:
         found += kafka_jars(settings)
     summary = {

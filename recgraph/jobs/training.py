@@ -19,7 +19,7 @@ from recgraph.jobs.features import with_reviews
 from recgraph.jobs.source import read_products, read_source, require_source
 from recgraph.ports import Product
 from recgraph.recommend import Shelf
-from recgraph.spark import blend, recommend
+from recgraph.spark import blend, profiles, recommend
 from recgraph.spark import graph as spark_graph
 from recgraph.spark.catalogue import catalogued
 from recgraph.spark.histories import write_histories
@@ -81,7 +81,7 @@ def train(
             )
         with generations.open_new(settings.generations_dir, generation_id) as folder:
             with stages("write", "writing the generation"):
-                _write_frames(folder, graph, catalogue, settings)
+                _write_frames(folder, graph, settings)
                 _write_model(folder, trained)
                 weighing = weighing_from_settings(settings)
                 write_histories(folder, source.events, trained.model.indexed, weighing)
@@ -143,15 +143,13 @@ def _counts(counted: EventCounts, trained: Trained, graph: spark_graph.Graph) ->
     )
 
 
-def _write_frames(
-    folder: Path, graph: spark_graph.Graph, catalogue: DataFrame | None, settings: Settings
-) -> None:
+def _write_frames(folder: Path, graph: spark_graph.Graph, settings: Settings) -> None:
     n = settings.max_neighbours
     frames: dict[str, DataFrame] = {
-        generations.VERTICES: spark_graph.external_vertices(graph),
-        generations.EDGES: spark_graph.external_edges(graph),
-        generations.USERS: spark_graph.user_profiles(graph, max_neighbours=n),
-        generations.ITEMS: spark_graph.item_profiles(graph, max_neighbours=n, catalogue=catalogue),
+        generations.VERTICES: profiles.external_vertices(graph),
+        generations.EDGES: profiles.external_edges(graph),
+        generations.USERS: profiles.user_profiles(graph, max_neighbours=n),
+        generations.ITEMS: profiles.item_profiles(graph, max_neighbours=n),
     }
     for name, frame in frames.items():
         frame.write.parquet(str(folder / name))

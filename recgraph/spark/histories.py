@@ -3,11 +3,8 @@
 Spark sorts; the driver writes the rows as they come, a partition at a time.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.dataset as pads
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -16,9 +13,8 @@ from recgraph.columns import Columns as C
 from recgraph.spark.blocks import bought
 from recgraph.spark.interactions import amount_of_event
 from recgraph.spark.model import Indexed
+from recgraph.spark.scratch import batches_of, materialize
 from recgraph.weighing import BOUGHT_KINDS, Weighing
-
-_SORTED = ".sorted"
 
 
 def write_histories(
@@ -36,8 +32,8 @@ def write_histories(
     of_items = (
         bought(indexed).select(C.ITEM_INDEX, C.USER_INDEX).orderBy(C.ITEM_INDEX, C.USER_INDEX)
     )
-    histories.write_histories(folder, _batches(of_users, generation))
-    histories.write_buyers(folder, _batches(of_items, generation), indexed.n_items)
+    histories.write_histories(folder, batches_of(materialize(of_users)))
+    histories.write_buyers(folder, batches_of(materialize(of_items)), indexed.n_items)
 
 
 def packed_events(events: DataFrame, indexed: Indexed, weighing: Weighing) -> DataFrame:
@@ -60,14 +56,3 @@ def _counted(weighing: Weighing) -> tuple[Column, Column]:
     if weighing.feedback == "explicit":
         return F.coalesce(C.RATING, F.lit(0.0)), F.col(C.RATING).isNotNull()
     return amount_of_event(weighing), F.col(C.KIND).isin(*BOUGHT_KINDS)
-
-
-def _batches(rows: DataFrame, folder: Path) -> Iterator[pa.RecordBatch]:
-    """The rows in their order; on their way they are files beside the generation's own."""
-    path = folder / _SORTED
-    rows.write.parquet(str(path))
-    # Spark's part files are named in the order of the partitions.
-    yield from pads.dataset(sorted(path.glob("*.parquet"))).to_batches()
-    for file in path.iterdir():
-        file.unlink()
-    path.rmdir()

@@ -7,6 +7,7 @@ same twice, which ALS needs. Driver and executors must share the data folder, as
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -20,9 +21,14 @@ SCRATCH = "spark.recgraph.scratch"
 def materialize(frame: DataFrame) -> DataFrame:
     """The same rows, computed now and read from disk from here on."""
     spark = frame.sparkSession
-    path = f"{spark.conf.get(SCRATCH)}/{uuid.uuid4().hex}"
+    path = _new_path(frame)
     frame.write.parquet(path)
     return spark.read.schema(frame.schema).parquet(path)
+
+
+def files_of(frame: DataFrame) -> list[str]:
+    """The files of a materialized frame, in the order its rows were written in."""
+    return sorted(unquote(urlsplit(file).path) for file in frame.inputFiles())
 
 
 def batches_of(frame: DataFrame) -> Iterator[pa.RecordBatch]:
@@ -30,5 +36,25 @@ def batches_of(frame: DataFrame) -> Iterator[pa.RecordBatch]:
 
     Collected, they would lie in the heap of the JVM all at once.
     """
-    files = [unquote(urlsplit(file).path) for file in frame.inputFiles()]
-    yield from pads.dataset(sorted(files)).to_batches()
+    yield from pads.dataset(files_of(frame)).to_batches()
+
+
+def mappable(frame: DataFrame) -> Path:
+    """The rows of a materialized frame as one file, for `map_table`; a batch of them in memory."""
+    path = Path(_new_path(frame))
+    batches = batches_of(frame)
+    first = next(batches)
+    with pa.ipc.new_file(path, first.schema) as file:
+        file.write_batch(first)
+        for batch in batches:
+            file.write_batch(batch)
+    return path
+
+
+def map_table(path: Path) -> pa.Table:
+    """A file of `mappable` as a table that lies in no process but in the cache of the system."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def _new_path(frame: DataFrame) -> str:
+    return f"{frame.sparkSession.conf.get(SCRATCH)}/{uuid.uuid4().hex}"

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from recgraph import claims
 from recgraph.config import Settings
 from recgraph.errors import ServiceError
+from recgraph.spark import archive
 from recgraph.spark.interrupt import (
     interruptible,
     is_jvm_alive,
@@ -35,7 +36,8 @@ than G1. And the lineage of ten sweeps goes deep: not every compiler's frames fi
 def open_session(settings: Settings, jars: Sequence[Path]) -> Iterator[SparkSession]:
     """Give a Spark session; stop it, and the JVM below it, when the block ends.
 
-    Ctrl-C ends the JVM before anything else is cleared up.
+    Ctrl-C ends the JVM before anything else is cleared up. The first session on a machine has the
+    archive of classes made, beside it, from which later ones start (`recgraph.spark.archive`).
 
     Parameters
     ----------
@@ -56,6 +58,7 @@ def open_session(settings: Settings, jars: Sequence[Path]) -> Iterator[SparkSess
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     quieten_py4j()
+    archive.begin_archive(settings.cache_dir, jars)
     claims.remove_abandoned(settings.data_dir / "tmp", "*")
     folder = settings.data_dir / "tmp" / uuid.uuid4().hex
     with interruptible(), claims.claimed(folder) as scratch:
@@ -111,17 +114,26 @@ def _stderr_to(log: Path) -> Iterator[None]:
         os.close(ours)
 
 
+def _jars(settings: Settings, jars: Sequence[Path]) -> dict[str, str]:
+    """On the class path, where an archive has them too; executors elsewhere are sent them."""
+    of_driver = {"spark.driver.extraClassPath": os.pathsep.join(map(str, jars))}
+    if settings.spark_master.startswith("local"):
+        return of_driver
+    return of_driver | {"spark.jars": ",".join(map(str, jars))}
+
+
 def _options(settings: Settings, jars: Sequence[Path], scratch: Path) -> dict[str, Any]:
     return {
         "spark.app.name": "recgraph",
         "spark.master": settings.spark_master,
         SCRATCH: str(scratch / "frames"),
-        "spark.jars": ",".join(map(str, jars)),
+        **_jars(settings, jars),
         "spark.driver.memory": settings.driver_memory,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.extraJavaOptions": (
-            f"-Dlog4j2.configurationFile=file:{LOG_CONFIG} -Dderby.system.home={scratch} {_JVM}"
+            f"-Dlog4j2.configurationFile=file:{LOG_CONFIG} -Dderby.system.home={scratch} "
+            f"{_JVM} {archive.option(settings.cache_dir, jars)}"
         ),
         # What the driver's own environment says to local workers.
         "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",

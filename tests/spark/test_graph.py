@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recgraph.spark import graph as spark_graph
-from recgraph.spark import recommend, walk
+from recgraph.spark import profiles, recommend, walk
 from recgraph.spark.graph import Graph
 from recgraph.spark.model import index_interactions
 from tests.spark.conftest import interactions
@@ -29,15 +29,20 @@ def house(spark: SparkSession) -> Graph:
     lists = spark.createDataFrame(LISTS, recommend.LISTS)
     similar = spark.createDataFrame(NEIGHBOURS, walk.NEIGHBOURS)
     catalogue = spark.createDataFrame(
-        [("bread", "=Bread", "BAKERY", "Own", "LOAVES"), ("unsold", "x", "y", "z", "w")],
-        "item_id string, title string, department string, brand string, category string",
+        [
+            ("bread", "=Bread", "BAKERY", "Own", "LOAVES", None),
+            ("salt", None, None, None, None, "https://img.example/s.jpg"),
+            ("unsold", "x", "y", "z", "w", None),
+        ],
+        "item_id string, title string, department string, brand string, category string, "
+        "image_url string",
     )
     indexed = index_interactions(interactions(spark, BOUGHT))
     return spark_graph.build_graph(indexed, lists, catalogue, similar)
 
 
 def test_vertices_know_their_degrees_and_attributes(house: Graph) -> None:
-    rows = {row["id"]: row for row in spark_graph.external_vertices(house).collect()}
+    rows = {row["id"]: row for row in profiles.external_vertices(house).collect()}
     degrees = {key: (row["bought_degree"], row["recommended_degree"]) for key, row in rows.items()}
     assert degrees == {
         "u:ann": (2, 1),
@@ -52,14 +57,14 @@ def test_vertices_know_their_degrees_and_attributes(house: Graph) -> None:
 
 
 def test_pagerank_has_mean_one_and_counts_both_kinds_of_edges(house: Graph) -> None:
-    ranks = {row["id"]: row["pagerank"] for row in spark_graph.external_vertices(house).collect()}
+    ranks = {row["id"]: row["pagerank"] for row in profiles.external_vertices(house).collect()}
     assert sum(ranks.values()) == pytest.approx(6, abs=1e-6)
     assert ranks["i:bread"] > ranks["i:milk"]
     assert min(ranks.values()) > 0
 
 
 def test_edges_are_keyed_by_ids_that_last(house: Graph) -> None:
-    rows = [tuple(row) for row in spark_graph.external_edges(house).collect()]
+    rows = [tuple(row) for row in profiles.external_edges(house).collect()]
     assert len(rows) == len(BOUGHT) + len(LISTS)
     assert ("u:ann", "i:bread", "bought", *[None] * 6, 3.0, None) in rows
     (bob,) = [row for row in rows if row[:2] == ("u:bob", "i:salt")]
@@ -91,7 +96,7 @@ def test_profiles_are_cut_but_degrees_are_not(house: Graph) -> None:
 
 
 def test_item_profiles_hold_buyers_and_readers(house: Graph) -> None:
-    rows = spark_graph.item_profiles(house, max_neighbours=500).collect()
+    rows = profiles.item_profiles(house, max_neighbours=500).collect()
     assert [row["item_index"] for row in rows] == [0, 1, 2]
     bread, _, salt = rows
     assert [each["user_id"] for each in bread["buyers"]] == ["ann", "bob"]
@@ -103,19 +108,13 @@ def test_item_profiles_hold_buyers_and_readers(house: Graph) -> None:
     assert salt["similar"] == []
 
 
-def test_item_profiles_have_the_pictures_of_the_catalogue(
-    spark: SparkSession, house: Graph
-) -> None:
-    catalogue = spark.createDataFrame(
-        [("salt", "https://img.example/s.jpg")], "item_id string, image_url string"
-    )
-    rows = spark_graph.item_profiles(house, max_neighbours=5, catalogue=catalogue).collect()
+def test_item_profiles_have_the_pictures_of_the_catalogue(house: Graph) -> None:
+    rows = profiles.item_profiles(house, max_neighbours=5).collect()
     assert {row["item_id"]: row["image_url"] for row in rows} == {
         "bread": None,
         "milk": None,
         "salt": "https://img.example/s.jpg",
     }
-    assert [row["item_index"] for row in rows] == [0, 1, 2]
 
 
 def test_degrees_of_items_describe_the_distribution(house: Graph) -> None:
@@ -131,4 +130,4 @@ def test_departments_are_those_of_recommended_items(house: Graph) -> None:
 
 
 def _users(house: Graph, n: int) -> list:  # type: ignore[type-arg]
-    return spark_graph.user_profiles(house, max_neighbours=n).collect()
+    return profiles.user_profiles(house, max_neighbours=n).collect()

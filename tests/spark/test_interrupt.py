@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from recgraph.config import Settings, load_settings
 from tests.spark.test_training import shoppers, write_events
 
-PATIENCE_S = 120
+PATIENCE_S = 300
 
 
 CONTEXT = "tmp/*/spark/blockmgr*"
