@@ -67,7 +67,8 @@ class Settings(BaseSettings):
     exports_dir: AbsolutePath = Field(default=Path("exports"), validate_default=True)
     """Folder that `recgraph export` writes its CSV files into."""
     cache_dir: AbsolutePath = Field(default_factory=_default_cache_dir, validate_default=True)
-    """Folder of downloaded jars; may be shared by several checkouts."""
+    """Folder of downloaded jars and of the archive of Spark's classes; several checkouts may share
+    it."""
 
     # services
     kafka_bootstrap: str | None = None

@@ -39,17 +39,17 @@ def jars(as_json: AsJson = False) -> None:
     With RECGRAPH_KAFKA_BOOTSTRAP set, there is no embedded broker that would need any.
     """
     from recgraph.jars import kafka_jars, spark_jars
-    from recgraph.spark.archive import make_archive
+    from recgraph.spark import archive
 
     settings = load_settings()
-    found = spark_jars(settings)
-    make_archive(settings.cache_dir, found)
-    if settings.kafka_bootstrap is None:
-        found += kafka_jars(settings)
+    of_spark = spark_jars(settings)
+    found = of_spark + (kafka_jars(settings) if settings.kafka_bootstrap is None else [])
+    made = archive.make_archive(settings.cache_dir, of_spark)
     summary = {
         "jars": len(found),
         "bytes": sum(jar.stat().st_size for jar in found),
         "folders": sorted({str(jar.parent) for jar in found}),
+        "archive": str(made) if archive.is_made(made) else None,
     }
     report(summary, as_json=as_json, render=_render_jars)
 
@@ -69,4 +69,8 @@ def _plain(*cells: str | None) -> list[Text]:
 
 def _render_jars(summary: Mapping[str, Any]) -> str:
     megabytes = summary["bytes"] / 1_000_000
-    return f"{summary['jars']} jars, {megabytes:.0f} MB, in " + ", ".join(summary["folders"])
+    archive = summary["archive"] or "none could be made, which costs each start some seconds"
+    folders = ", ".join(summary["folders"])
+    return (
+        f"{summary['jars']} jars, {megabytes:.0f} MB, in {folders}\narchive of classes: {archive}"
+    )

@@ -102,6 +102,7 @@ def map_blocks(
 def _spans(edges: DataFrame, end: str, span: tuple[int, int]) -> list[tuple[str, int, int]]:
     """Each file with rows, its first vertex, and the one after its last."""
     files = [file for file in files_of(edges) if pq.read_metadata(file).num_rows]
+    files = files or files_of(edges)[:1]
     starts = [span[0], *(_first(file, end) for file in files[1:])]
     return list(zip(files, starts, [*starts[1:], span[1]], strict=True))
 
@@ -118,6 +119,7 @@ def _blocks(path: str, end: str, first: int, stop: int) -> Iterator[Block]:
         for batch in file.iter_batches(batch_size=_N_EDGES):
             table = pa.concat_tables([rest, pa.Table.from_batches([batch])])
             vertices = table.column(end).to_numpy()
+            assert np.all(vertices[1:] >= vertices[:-1]), f"{path} is not sorted by {end}"
             n = int(np.searchsorted(vertices, vertices[-1]))
             if n:
                 yield Block(end, first, int(vertices[-1]), table.slice(0, n))

@@ -16,7 +16,7 @@ from recgraph.columns import Columns as C
 from recgraph.model import Ints
 from recgraph.spark.edge_blocks import Block, map_blocks
 from recgraph.spark.graph import ATTRIBUTES, BOUGHT, KEY, PARTS, RECOMMENDED, Graph
-from recgraph.spark.scratch import map_table, materialize
+from recgraph.spark.scratch import map_table, materialize, take_rows
 
 _EDGES = (
     "src string, dst string, kind string, rank int, score double, als double, walk double, "
@@ -74,10 +74,9 @@ def item_profiles(graph: Graph, *, max_neighbours: int) -> DataFrame:
 
 
 def _edge_rows(table: Path, block: Block) -> pa.RecordBatch:
-    keys = map_table(table).column(KEY)
+    keys = map_table(table).select([KEY])
     edges = block.edges
-    columns = {name: edges.column(name) for name in (C.SRC, C.DST)}
-    columns = {name: keys.take(column) for name, column in columns.items()}
+    columns = {name: take_rows(keys, _numbers(block, name)).column(KEY) for name in (C.SRC, C.DST)}
     others = (C.KIND, C.RANK, C.SCORE, *PARTS, C.RATING, C.SOURCE)
     return _batch(columns | {name: edges.column(name) for name in others})
 
@@ -101,7 +100,7 @@ def _user_rows(table: Path, n_users: int, max_neighbours: int, block: Block) -> 
 
 
 def _bought(block: Block, vertices: pa.Table) -> pa.StructArray:
-    items = _named(vertices, block.edges.column(C.DST), C.ITEM_ID, C.TITLE, C.DEPARTMENT)
+    items = _named(vertices, _numbers(block, C.DST), C.ITEM_ID, C.TITLE, C.DEPARTMENT)
     return _structs(
         {
             C.ITEM_ID: items[C.ITEM_ID],
@@ -115,7 +114,7 @@ def _bought(block: Block, vertices: pa.Table) -> pa.StructArray:
 
 
 def _recommended(block: Block, vertices: pa.Table, n_users: int) -> pa.StructArray:
-    items = _named(vertices, block.edges.column(C.DST), C.ITEM_ID, C.TITLE, C.DEPARTMENT)
+    items = _named(vertices, _numbers(block, C.DST), C.ITEM_ID, C.TITLE, C.DEPARTMENT)
     return _structs(
         {
             C.ITEM_ID: items[C.ITEM_ID],
@@ -146,8 +145,7 @@ def _reasons(edges: pa.Table, vertices: pa.Table, n_users: int) -> pa.ListArray:
     lengths = lists.value_lengths().fill_null(0).to_numpy()
     indices, shares = (each.to_numpy() for each in lists.flatten().flatten())
     order = np.lexsort((indices, -shares, np.repeat(np.arange(len(lengths)), lengths)))
-    ids = pa.array(indices[order].astype(np.int64) + n_users)
-    items = _named(vertices, ids, C.ITEM_ID, C.TITLE)
+    items = _named(vertices, indices[order].astype(np.int64) + n_users, C.ITEM_ID, C.TITLE)
     reasons = {C.ITEM_ID: items[C.ITEM_ID], C.SHARE: pa.array(shares[order])}
     reasons |= {C.TITLE: items[C.TITLE]}
     return pa.ListArray.from_arrays(_offsets(lengths), _structs(reasons))
@@ -201,26 +199,26 @@ def _item_rows(table: Path, n_users: int, block: Block) -> pa.RecordBatch:
 
 
 def _buyers(block: Block, vertices: pa.Table) -> pa.StructArray:
-    users = _named(vertices, block.edges.column(_OTHER), C.USER_ID)
+    users = _named(vertices, _numbers(block, _OTHER), C.USER_ID)
     return _structs(users | {C.RATING: block.edges.column(C.RATING), C.LAST_AT: _moments(block)})
 
 
 def _listed(block: Block, vertices: pa.Table) -> pa.StructArray:
-    users = _named(vertices, block.edges.column(_OTHER), C.USER_ID)
+    users = _named(vertices, _numbers(block, _OTHER), C.USER_ID)
     return _structs(users | {name: block.edges.column(name) for name in (C.RANK, C.SCORE)})
 
 
 def _similar(block: Block, vertices: pa.Table) -> pa.StructArray:
-    items = _named(vertices, block.edges.column(_OTHER), C.ITEM_ID, C.TITLE)
+    items = _named(vertices, _numbers(block, _OTHER), C.ITEM_ID, C.TITLE)
     weights = block.edges.column(C.RATING).cast(pa.float64())
     return _structs({C.ITEM_ID: items[C.ITEM_ID], C.WEIGHT: weights, C.TITLE: items[C.TITLE]})
 
 
 def _named(
-    vertices: pa.Table, ids: pa.ChunkedArray, name: str, *attributes: str
+    vertices: pa.Table, ids: Ints, name: str, *attributes: str
 ) -> dict[str, pa.ChunkedArray]:
     """The external ids of vertices, called ``name``, and attributes of theirs."""
-    found = vertices.select([C.EXTERNAL_ID, *attributes]).take(ids)
+    found = take_rows(vertices.select([C.EXTERNAL_ID, *attributes]), ids)
     return dict(zip((name, *attributes), found.columns, strict=True))
 
 

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 from pyspark.sql import DataFrame
+
+from recgraph.model import Ints
 
 SCRATCH = "spark.recgraph.scratch"
 """Name of the session's option that holds the folder."""
@@ -52,8 +55,25 @@ def mappable(frame: DataFrame) -> Path:
 
 
 def map_table(path: Path) -> pa.Table:
-    """A file of `mappable` as a table that lies in no process but in the cache of the system."""
+    """A file of `mappable` as a table, of which a process holds what it looks at (`take_rows`)."""
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def take_rows(table: pa.Table, rows: Ints) -> pa.Table:
+    """Rows of a table of many pieces, in the order asked; only what they stand in is read.
+
+    Arrow's own ``take`` first makes one piece of them all.
+    """
+    wanted, back = np.unique(rows, return_inverse=True)
+    pieces = table.to_batches()
+    starts = np.cumsum([0, *(len(piece) for piece in pieces)])
+    at = np.searchsorted(wanted, starts)
+    taken = [
+        piece.take(pa.array(wanted[first:stop] - start))
+        for piece, start, first, stop in zip(pieces, starts, at, at[1:], strict=False)
+        if first < stop
+    ]
+    return pa.Table.from_batches(taken, table.schema).combine_chunks().take(pa.array(back))
 
 
 def _new_path(frame: DataFrame) -> str:

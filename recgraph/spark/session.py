@@ -115,9 +115,9 @@ def _stderr_to(log: Path) -> Iterator[None]:
 
 
 def _jars(settings: Settings, jars: Sequence[Path]) -> dict[str, str]:
-    """On the class path, where an archive has them too; executors elsewhere are sent them."""
-    of_driver = {"spark.driver.extraClassPath": os.pathsep.join(map(str, jars))}
-    if settings.spark_master.startswith("local"):
+    """On the class path, where an archive has them too; executors of their own are sent them."""
+    of_driver = {"spark.driver.extraClassPath": archive.class_path(jars)}
+    if settings.spark_master == "local" or settings.spark_master.startswith("local["):
         return of_driver
     return of_driver | {"spark.jars": ",".join(map(str, jars))}
 
