@@ -36,8 +36,8 @@ than G1. And the lineage of ten sweeps goes deep: not every compiler's frames fi
 def open_session(settings: Settings, jars: Sequence[Path]) -> Iterator[SparkSession]:
     """Give a Spark session; stop it, and the JVM below it, when the block ends.
 
-    Ctrl-C ends the JVM before anything else is cleared up. The first session on a machine has the
-    archive of classes made, beside it, from which later ones start (`recgraph.spark.archive`).
+    Ctrl-C ends the JVM before anything else is cleared up. When the first session on a machine has
+    ended well, the archive of classes is made that later ones start from: `recgraph.spark.archive`.
 
     Parameters
     ----------
@@ -58,7 +58,6 @@ def open_session(settings: Settings, jars: Sequence[Path]) -> Iterator[SparkSess
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     quieten_py4j()
-    archive.begin_archive(settings.cache_dir, jars)
     claims.remove_abandoned(settings.data_dir / "tmp", "*")
     folder = settings.data_dir / "tmp" / uuid.uuid4().hex
     with interruptible(), claims.claimed(folder) as scratch:
@@ -67,6 +66,7 @@ def open_session(settings: Settings, jars: Sequence[Path]) -> Iterator[SparkSess
             yield session
         finally:
             _stop(session)
+    archive.begin_archive(settings.cache_dir, jars)
 
 
 def _stop(session: SparkSession) -> None:
