@@ -132,7 +132,7 @@ def _options(settings: Settings, jars: Sequence[Path], scratch: Path) -> dict[st
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.extraJavaOptions": (
-            f"-Dlog4j2.configurationFile=file:{LOG_CONFIG} -Dderby.system.home={scratch} "
+            f'"-Dlog4j2.configurationFile={LOG_CONFIG.as_uri()}" "-Dderby.system.home={scratch}" '
             f"{_JVM} {archive.option(settings.cache_dir, jars)}"
         ),
         # What the driver's own environment says to local workers.

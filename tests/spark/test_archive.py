@@ -30,13 +30,13 @@ with session.open_session(settings, spark_jars(settings)) as spark:
 
 @pytest.fixture
 def cache(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache with the jars, without an archive, and a list of two classes."""
+    """A cache with the jars, without an archive, and a list of two classes; a blank in its path."""
     problem = java_problem()
     requires(problem is None, problem or "")
     spark_jars(settings)
     monkeypatch.setattr(archive, "CLASSES", tmp_path / "classes.gz")
     archive.CLASSES.write_bytes(gzip.compress("\n".join(["java/lang/Object", *NAMES]).encode()))
-    cache = tmp_path / "cache"
+    cache = tmp_path / "my cache"
     cache.mkdir()
     (cache / "jars").symlink_to(settings.cache_dir / "jars")
     return cache
@@ -44,7 +44,7 @@ def cache(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -
 
 def start(cache: Path) -> str:
     """Start Spark; what its JVM says of the classes it loads."""
-    log = cache / "loaded"
+    log = cache.parent / "loaded"  # no blank in it: the variable below is parted at them
     done = subprocess.run(
         [sys.executable, "-c", START, str(archive.CLASSES)],
         env=os.environ
