@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from recgraph.errors import InputError
-from recgraph.model import Floats, Ints, Matrix
+from recgraph.model import Floats, Ints, Matrix, offsets_of
 
 Ids = NDArray[np.object_]
 
@@ -215,7 +215,7 @@ def last_ratings(rows: Rows, shape: tuple[int, int]) -> Matrix:
     _, from_behind = np.unique(keys[order][::-1], return_index=True)
     last = order[::-1][from_behind]
     counts = np.bincount(rows.users[last], minlength=shape[0])
-    indptr = np.concatenate(([0], np.cumsum(counts)))
+    indptr = offsets_of(counts)
     return sparse.csr_matrix((rows.ratings[last], rows.items[last], indptr), shape=shape)
 
 

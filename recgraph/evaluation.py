@@ -16,7 +16,7 @@ from recgraph.biases import without_taste
 from recgraph.blend import Coefficients
 from recgraph.fallback import popularity_of
 from recgraph.lists import Rules, choose
-from recgraph.model import Floats, Ints, Matrix, Ragged
+from recgraph.model import Floats, Ints, Matrix, Ragged, offsets_of
 from recgraph.scores import Scores, same_for_all
 
 Task = Literal["next_basket", "new_items"]
@@ -238,7 +238,7 @@ def sample_negatives(block: Block, *, n_items: int, seed: int) -> Ragged:
         _, first = np.unique(draws, return_index=True)
         draws = draws[np.sort(first)]
         sampled.append(draws[~np.isin(draws, bought)][: len(test)])
-    offsets = np.concatenate(([0], np.cumsum([len(items) for items in sampled])))
+    offsets = offsets_of([len(items) for items in sampled])
     return Ragged(offsets, np.concatenate(sampled).astype(np.int64))
 
 

@@ -200,7 +200,7 @@ def _run_ivy(jar_set: JarSet, unfinished: Path) -> None:
     log = unfinished / "ivy.log"
     command = [
         str(find_java()),
-        *("-jar", str(_ivy_jar())),
+        *("-jar", str(next(pyspark_jars().glob("ivy-*.jar")))),
         *("-ivy", str(unfinished / "ivy.xml")),
         *("-cache", str(unfinished / "ivy")),
         *("-retrieve", f"{unfinished}/jars/[artifact]-[revision](-[classifier]).[ext]"),
@@ -244,14 +244,21 @@ def _progress(jar_set: JarSet) -> Iterator[tuple[Progress, TaskID]]:
         yield progress, task
 
 
-def _ivy_jar() -> Path:
+def pyspark_jars() -> Path:
+    """Return the folder of the jars that PySpark ships.
+
+    Raises
+    ------
+    ServiceError
+        PySpark is not installed.
+    """
     spec = importlib.util.find_spec("pyspark")
     if spec is None or spec.origin is None:
         message = (
             "PySpark is not installed. Install recgraph with its dependencies: `make install`."
         )
         raise ServiceError(message)
-    return next((Path(spec.origin).parent / "jars").glob("ivy-*.jar"))
+    return Path(spec.origin).parent / "jars"
 
 
 def explain_failure(jar_set: JarSet, log: str, path: Path) -> str:

@@ -22,6 +22,11 @@ BLOCK = 64
 """Items per block of `top_k`: the row of maxima is then 1/64 of the scores."""
 
 
+def offsets_of(lengths: Ints | list[int]) -> Ints:
+    """Where rows of these lengths begin in one flat array, and end: ``(n_rows + 1,)``."""
+    return np.concatenate(([0], np.cumsum(lengths)))
+
+
 class Ragged(NamedTuple):
     """Rows of different lengths: row u is ``items[offsets[u]:offsets[u + 1]]``."""
 
@@ -33,7 +38,7 @@ class Ragged(NamedTuple):
         """The rows of elements that come in any order; those of one row keep theirs."""
         counts = np.bincount(rows, minlength=n_rows)
         order = np.argsort(rows, kind="stable")
-        return cls(np.concatenate(([0], np.cumsum(counts))), items[order])
+        return cls(offsets_of(counts), items[order])
 
     @classmethod
     def of(cls, matrix: Matrix) -> "Ragged":

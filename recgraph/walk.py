@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from recgraph.model import Floats, Ints, Matrix
+from recgraph.model import Floats, Ints, Matrix, offsets_of
 
 _MAX_ENTRIES = 20_000_000
 """Entries of the full product that are held at once: 12 bytes each."""
@@ -100,7 +100,7 @@ def strongest(steps: Steps, items: Ints, n_neighbours: int) -> Matrix:
     """The strongest neighbours of some items, ``(len(items), n_items)``; equal ones by index."""
     product = (steps.back[items] @ steps.on).tocsr()
     kept = [_strongest_of(product, row, int(item), n_neighbours) for row, item in enumerate(items)]
-    indptr = np.concatenate(([0], np.cumsum([len(each) for each in kept])))
+    indptr = offsets_of([len(each) for each in kept])
     chosen = np.concatenate(kept).astype(np.int64)
     entries = (product.data[chosen], product.indices[chosen], indptr)
     return sparse.csr_matrix(entries, shape=product.shape, dtype=np.float32)

@@ -35,7 +35,7 @@ def jars(as_json: AsJson = False) -> None:
     """Download the jars of Spark and Kafka now: for an image, or before going offline.
 
     Every command fetches what it needs by itself; jars that are there are not fetched again. An
-    archive of Spark's classes is made too, in a minute or less, by which Spark starts faster.
+    archive of Spark's classes is made too, in a minute or two, by which Spark starts faster.
     With RECGRAPH_KAFKA_BOOTSTRAP set, there is no embedded broker that would need any.
     """
     from recgraph.jars import kafka_jars, spark_jars

@@ -12,7 +12,6 @@ JEP 310, Application class-data sharing.
 
 import gzip
 import hashlib
-import importlib.util
 import os
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from recgraph import claims
 from recgraph.errors import ServiceError
+from recgraph.jars import pyspark_jars
 from recgraph.machine import locate_java
 
 CLASSES = Path(__file__).with_name("classes.gz")
@@ -38,11 +38,7 @@ def class_path(jars: Sequence[Path]) -> str:
 
     Spark's own come first, so that what another jar carries along of the same name is not used.
     """
-    spec = importlib.util.find_spec("pyspark")
-    assert spec is not None  # nobody comes here without
-    assert spec.origin is not None
-    of_spark = sorted((Path(spec.origin).parent / "jars").glob("*.jar"))
-    return os.pathsep.join(map(str, [*of_spark, *jars]))
+    return os.pathsep.join(map(str, [*sorted(pyspark_jars().glob("*.jar")), *jars]))
 
 
 def archive_path(cache_dir: Path, jars: Sequence[Path]) -> Path:

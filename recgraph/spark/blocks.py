@@ -17,7 +17,7 @@ from recgraph.blend import Coefficients
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.metrics import Floats64
-from recgraph.model import Floats, Matrix, Ragged
+from recgraph.model import Floats, Matrix, Ragged, offsets_of
 from recgraph.repeats import AGAIN_DAYS
 
 if TYPE_CHECKING:  # fits work on blocks of users as well
@@ -140,7 +140,7 @@ def ragged(batch: pa.RecordBatch, column: str) -> Ragged:
     """A list column as ragged rows."""
     lists = batch.column(column)
     lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
-    return Ragged(np.concatenate(([0], np.cumsum(lengths))), lists.flatten().to_numpy())
+    return Ragged(offsets_of(lengths), lists.flatten().to_numpy())
 
 
 def csr(batch: pa.RecordBatch, items: str, values: str, n_items: int) -> Matrix:

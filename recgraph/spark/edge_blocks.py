@@ -5,6 +5,7 @@ its end: what is sorted stays sorted, and the edges of a vertex, which stand in 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,8 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 from recgraph.columns import Columns as C
-from recgraph.model import Ints
-from recgraph.spark.scratch import files_of
+from recgraph.model import Ints, offsets_of
+from recgraph.spark.scratch import files_of, map_table
 
 _N_EDGES = 20_000
 """Edges that are read at a time."""
@@ -58,9 +59,8 @@ class Block(NamedTuple):
 
     @property
     def offsets(self) -> Ints:
-        """Where the edges of each vertex begin, and end: int32 ``(stop - first + 1,)``."""
-        counts = np.bincount(self.owners, minlength=self.stop - self.first)
-        return np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
+        """Where the edges of each vertex begin, and end: ``(stop - first + 1,)``."""
+        return offsets_of(np.bincount(self.owners, minlength=self.stop - self.first))
 
     def lists(self, values: pa.Array) -> pa.ListArray:
         """A list a vertex, of a value for each edge."""
@@ -71,7 +71,8 @@ def map_blocks(
     edges: DataFrame,
     end: str,
     span: tuple[int, int],
-    make: Callable[[Block], pa.RecordBatch],
+    vertices: Path,
+    make: Callable[[Block, pa.Table], pa.RecordBatch],
     schema: str,
 ) -> DataFrame:
     """What ``make`` makes of blocks of all vertices, in their order.
@@ -84,6 +85,8 @@ def map_blocks(
         The column that says whose an edge is.
     span
         The first vertex, and the one after the last.
+    vertices
+        The file of `recgraph.spark.scratch.map_table` that ``make`` is given beside each block.
     schema
         What ``make`` gives.
     """
@@ -92,8 +95,9 @@ def map_blocks(
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for number in (number for batch in batches for number in batch.column(0).to_pylist()):
             path, first, stop = files[number]
+            table = map_table(vertices)
             for block in _blocks(path, end, first, stop):
-                yield make(block)
+                yield make(block, table)
 
     numbers = edges.sparkSession.range(0, len(files), 1, len(files))
     return numbers.mapInArrow(run, schema)

@@ -29,7 +29,7 @@ from pyspark.sql import functions as F
 from scipy import sparse
 
 from recgraph.columns import Columns as C
-from recgraph.model import Matrix
+from recgraph.model import Matrix, offsets_of
 from recgraph.spark.text import cleaned
 
 FEATURES = "features"
@@ -122,7 +122,7 @@ def vectors_of(products: DataFrame, items: DataFrame, n_items: int) -> Matrix:
         rows[index] = vector.indices[best], vector.values[best] / length
     nothing = np.empty(0, np.int32), np.empty(0)
     indices, values = zip(*(row or nothing for row in rows), strict=True)
-    indptr = np.concatenate(([0], np.cumsum([len(each) for each in indices])))
+    indptr = offsets_of([len(each) for each in indices])
     data = np.concatenate(values).astype(np.float32)
     return sparse.csr_matrix((data, np.concatenate(indices), indptr), shape=(n_items, width))
 

@@ -19,7 +19,7 @@ from recgraph.columns import Columns as C
 from recgraph.config import Settings
 from recgraph.engines import local
 from recgraph.errors import NoInteractionsError
-from recgraph.model import Floats, Matrix
+from recgraph.model import Floats, Matrix, offsets_of
 from recgraph.ports import Product
 from recgraph.spark import transforms
 from recgraph.spark.biases import USER_BASE, take_biases
@@ -213,7 +213,7 @@ def _collected(indexed: Indexed) -> Matrix:
     users, items, ratings = (column.to_numpy() for column in table.columns)
     order = np.lexsort((items, users))
     counts = np.bincount(users, minlength=indexed.n_users)
-    indptr = np.concatenate(([0], np.cumsum(counts)))
+    indptr = offsets_of(counts)
     shape = (indexed.n_users, indexed.n_items)
     return sparse.csr_matrix((ratings[order], items[order], indptr), shape=shape)
 

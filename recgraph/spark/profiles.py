@@ -5,7 +5,6 @@ map into memory, so that nothing is joined, and nothing but the edges of items s
 """
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +12,10 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from recgraph.columns import Columns as C
-from recgraph.model import Ints
+from recgraph.model import Ints, offsets_of
 from recgraph.spark.edge_blocks import Block, map_blocks
 from recgraph.spark.graph import ATTRIBUTES, BOUGHT, KEY, PARTS, RECOMMENDED, Graph
-from recgraph.spark.scratch import map_table, materialize, take_rows
+from recgraph.spark.scratch import materialize, take_rows
 
 _EDGES = (
     "src string, dst string, kind string, rank int, score double, als double, walk double, "
@@ -41,19 +40,18 @@ _ITEMS = (
 _N_SIMILAR = 10
 """Similar items that the profile of an item names."""
 _OTHER = "other"
-_NUMBERS = (C.BOUGHT_DEGREE, C.RECOMMENDED_DEGREE, C.PAGERANK)
+_DEGREES = (C.BOUGHT_DEGREE, C.RECOMMENDED_DEGREE, C.PAGERANK)
 
 
 def external_vertices(graph: Graph) -> DataFrame:
     """The vertices as they leave: keyed ``u:<user id>`` or ``i:<item id>``."""
     key = F.col(KEY).alias(C.ID)
-    return graph.vertices.select(key, C.KIND, C.EXTERNAL_ID, *ATTRIBUTES, *_NUMBERS)
+    return graph.vertices.select(key, C.KIND, C.EXTERNAL_ID, *ATTRIBUTES, *_DEGREES)
 
 
 def external_edges(graph: Graph) -> DataFrame:
     """The edges as they leave, sorted by source, kind, rank and target."""
-    make = partial(_edge_rows, graph.table)
-    return map_blocks(graph.edges, C.SRC, (0, graph.n_users), make, _EDGES)
+    return map_blocks(graph.edges, C.SRC, (0, graph.n_users), graph.table, _edge_rows, _EDGES)
 
 
 def user_profiles(graph: Graph, *, max_neighbours: int) -> DataFrame:
@@ -62,27 +60,29 @@ def user_profiles(graph: Graph, *, max_neighbours: int) -> DataFrame:
     Bought edges are ordered by rating and then by the latest purchase, recommended ones by rank;
     what is left equal by index.
     """
-    make = partial(_user_rows, graph.table, graph.n_users, max_neighbours)
-    return map_blocks(graph.edges, C.SRC, (0, graph.n_users), make, _USERS)
+    make = partial(_user_rows, n_users=graph.n_users, max_neighbours=max_neighbours)
+    return map_blocks(graph.edges, C.SRC, (0, graph.n_users), graph.table, make, _USERS)
 
 
 def item_profiles(graph: Graph, *, max_neighbours: int) -> DataFrame:
     """A row an item: `recgraph.ports.ItemProfile` and item_index, sorted by item_index."""
     near = materialize(_nearest_of_items(graph, max_neighbours))
-    make = partial(_item_rows, graph.table, graph.n_users)
-    return map_blocks(near, C.ID, (graph.n_users, graph.n_users + graph.n_items), make, _ITEMS)
+    make = partial(_item_rows, n_users=graph.n_users)
+    span = (graph.n_users, graph.n_users + graph.n_items)
+    return map_blocks(near, C.ID, span, graph.table, make, _ITEMS)
 
 
-def _edge_rows(table: Path, block: Block) -> pa.RecordBatch:
-    keys = map_table(table).select([KEY])
+def _edge_rows(block: Block, vertices: pa.Table) -> pa.RecordBatch:
+    keys = vertices.select([KEY])
     edges = block.edges
     columns = {name: take_rows(keys, _numbers(block, name)).column(KEY) for name in (C.SRC, C.DST)}
     others = (C.KIND, C.RANK, C.SCORE, *PARTS, C.RATING, C.SOURCE)
     return _batch(columns | {name: edges.column(name) for name in others})
 
 
-def _user_rows(table: Path, n_users: int, max_neighbours: int, block: Block) -> pa.RecordBatch:
-    vertices = map_table(table)
+def _user_rows(
+    block: Block, vertices: pa.Table, *, n_users: int, max_neighbours: int
+) -> pa.RecordBatch:
     users = vertices.slice(block.first, block.stop - block.first)
     bought = block.of_kind(BOUGHT)
     strength = (-_numbers(bought, C.RATING), -_numbers(bought, C.LAST_AT), _numbers(bought, C.DST))
@@ -92,7 +92,7 @@ def _user_rows(table: Path, n_users: int, max_neighbours: int, block: Block) -> 
         {
             C.USER_ID: users.column(C.EXTERNAL_ID),
             C.USER_INDEX: pa.array(np.arange(block.first, block.stop), pa.int32()),
-            **{name: users.column(name) for name in _NUMBERS},
+            **{name: users.column(name) for name in _DEGREES},
             C.BOUGHT: bought.lists(_bought(bought, vertices)),
             C.RECOMMENDED: recommended.lists(_recommended(recommended, vertices, n_users)),
         }
@@ -135,7 +135,7 @@ def _parts(edges: pa.Table) -> pa.MapArray:
     is_there = ~np.isnan(values)
     names = np.broadcast_to(np.array(PARTS), values.shape)
     return pa.MapArray.from_arrays(
-        _offsets(is_there.sum(axis=1)), pa.array(names[is_there]), pa.array(values[is_there])
+        offsets_of(is_there.sum(axis=1)), pa.array(names[is_there]), pa.array(values[is_there])
     )
 
 
@@ -146,9 +146,14 @@ def _reasons(edges: pa.Table, vertices: pa.Table, n_users: int) -> pa.ListArray:
     indices, shares = (each.to_numpy() for each in lists.flatten().flatten())
     order = np.lexsort((indices, -shares, np.repeat(np.arange(len(lengths)), lengths)))
     items = _named(vertices, indices[order].astype(np.int64) + n_users, C.ITEM_ID, C.TITLE)
-    reasons = {C.ITEM_ID: items[C.ITEM_ID], C.SHARE: pa.array(shares[order])}
-    reasons |= {C.TITLE: items[C.TITLE]}
-    return pa.ListArray.from_arrays(_offsets(lengths), _structs(reasons))
+    reasons = _structs(
+        {
+            C.ITEM_ID: items[C.ITEM_ID],
+            C.SHARE: pa.array(shares[order]),
+            C.TITLE: items[C.TITLE],
+        }
+    )
+    return pa.ListArray.from_arrays(offsets_of(lengths), reasons)
 
 
 def _nearest_of_items(graph: Graph, max_neighbours: int) -> DataFrame:
@@ -180,8 +185,7 @@ def _nearest_of_items(graph: Graph, max_neighbours: int) -> DataFrame:
     )
 
 
-def _item_rows(table: Path, n_users: int, block: Block) -> pa.RecordBatch:
-    vertices = map_table(table)
+def _item_rows(block: Block, vertices: pa.Table, *, n_users: int) -> pa.RecordBatch:
     items = vertices.slice(block.first, block.stop - block.first)
     indices = np.arange(block.first - n_users, block.stop - n_users)
     bought, listed = block.of_kind(BOUGHT), block.of_kind(RECOMMENDED)
@@ -190,7 +194,7 @@ def _item_rows(table: Path, n_users: int, block: Block) -> pa.RecordBatch:
         {
             C.ITEM_ID: items.column(C.EXTERNAL_ID),
             C.ITEM_INDEX: pa.array(indices, pa.int32()),
-            **{name: items.column(name) for name in (*ATTRIBUTES, C.IMAGE_URL, *_NUMBERS)},
+            **{name: items.column(name) for name in (*ATTRIBUTES, C.IMAGE_URL, *_DEGREES)},
             C.BUYERS: bought.lists(_buyers(bought, vertices)),
             C.RECOMMENDED_TO: listed.lists(_listed(listed, vertices)),
             C.SIMILAR: similar.lists(_similar(similar, vertices)),
@@ -229,10 +233,6 @@ def _numbers(block: Block, column: str) -> Ints:
 
 def _moments(block: Block) -> pa.ChunkedArray:
     return block.edges.column(C.LAST_AT).cast(pa.timestamp("us", "UTC"))
-
-
-def _offsets(lengths: Ints) -> Ints:
-    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
 
 
 def _structs(fields: dict[str, pa.ChunkedArray | pa.Array]) -> pa.StructArray:

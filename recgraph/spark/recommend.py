@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from recgraph import blend, fallback, lists
 from recgraph.columns import Columns as C
 from recgraph.config import Settings
-from recgraph.model import Floats, Ints
+from recgraph.model import Floats, Ints, offsets_of
 from recgraph.recommend import Made, Pool, Shelf, make_lists
 from recgraph.spark.blend import RATINGS, SEEN, Model, Side, of_lists, users_of
 from recgraph.spark.blocks import blocks, csr, rows_per_block
@@ -118,7 +118,7 @@ def _list_rows(users: Ints, made: Made) -> pa.RecordBatch:
 def _reasons(items: Ints, shares: Floats) -> pa.ListArray:
     """The items that are there, with their shares, as a list a row."""
     is_there = items >= 0
-    offsets = np.concatenate(([0], np.cumsum(is_there.sum(axis=1)))).astype(np.int32)
+    offsets = offsets_of(is_there.sum(axis=1))
     values = pa.StructArray.from_arrays(
         [pa.array(items[is_there], pa.int32()), pa.array(shares[is_there], pa.float64())],
         names=[C.ITEM_INDEX, C.SHARE],

@@ -28,7 +28,7 @@ def edges_of(spark: SparkSession, vertices: list[int]) -> DataFrame:
     return materialize(frame.repartitionByRange(4, "src").sortWithinPartitions("src", "number"))
 
 
-def counted(block: Block) -> pa.RecordBatch:
+def counted(block: Block, _: pa.Table) -> pa.RecordBatch:
     n = np.diff(block.offsets)
     vertices = pa.array(np.arange(block.first, block.stop))
     return pa.RecordBatch.from_pydict({"vertex": vertices, "n": pa.array(n, pa.int32())})
@@ -40,7 +40,8 @@ def test_every_vertex_comes_once_with_all_its_edges(
     vertices = [vertex for vertex, n in DEGREES.items() for _ in range(n)]
     edges = edges_of(spark, vertices[::-1])
     assert len(edges.inputFiles()) > 1
-    made = map_blocks(edges, "src", (0, 12), counted, "vertex long, n int").toArrow()
+    table = mappable(edges)
+    made = map_blocks(edges, "src", (0, 12), table, counted, "vertex long, n int").toArrow()
     assert made.column("vertex").to_pylist() == list(range(12))
     assert made.column("n").to_pylist() == [DEGREES.get(vertex, 0) for vertex in range(12)]
 
@@ -73,7 +74,8 @@ def test_edges_out_of_order_are_no_blocks(tmp_path: Path, few_at_a_time: None) -
 
 
 def test_without_edges_all_vertices_come(spark: SparkSession) -> None:
-    made = map_blocks(edges_of(spark, []), "src", (0, 3), counted, "vertex long, n int").toArrow()
+    edges, table = edges_of(spark, []), mappable(materialize(spark.range(3)))
+    made = map_blocks(edges, "src", (0, 3), table, counted, "vertex long, n int").toArrow()
     assert made.to_pydict() == {"vertex": [0, 1, 2], "n": [0, 0, 0]}
 
 

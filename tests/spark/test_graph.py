@@ -115,6 +115,7 @@ def test_item_profiles_have_the_pictures_of_the_catalogue(house: Graph) -> None:
         "milk": None,
         "salt": "https://img.example/s.jpg",
     }
+    assert [row["item_index"] for row in rows] == [0, 1, 2]
 
 
 def test_degrees_of_items_describe_the_distribution(house: Graph) -> None:
