@@ -5,7 +5,7 @@ Bought is blue and solid, recommended is orange and dashed, everywhere. Both kee
 never are the only sign.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 BOUGHT = "#3a86c8"
 RECOMMENDED = "#d46f10"
@@ -82,18 +82,30 @@ def plotly_template(scheme: str) -> dict[str, Any]:
     }
 
 
+class NameStyle(NamedTuple):
+    """How large the name of a vertex is, in pixels."""
+
+    font_size: int
+    max_width: int
+
+
+NAME, CENTRE_NAME = NameStyle(10, 130), NameStyle(15, 240)
+NAME_GAP = 4
+"""Pixels between a vertex and its name."""
+
+
 def cytoscape_stylesheet(scheme: str) -> list[dict[str, Any]]:
     """Return how the network is drawn in a colour scheme, ``light`` or ``dark``."""
     vertex = {
         "label": "data(label)",
         "color": INK[scheme],
         "font-family": FONT,
-        "font-size": 12,
+        "font-size": NAME.font_size,
         "min-zoomed-font-size": 8,
         "text-wrap": "ellipsis",
-        "text-max-width": 130,
+        "text-max-width": NAME.max_width,
         "text-valign": "bottom",
-        "text-margin-y": 4,
+        "text-margin-y": NAME_GAP,
         "text-background-color": SURFACE[scheme],
         "text-background-opacity": 0.85,
         "text-background-padding": 2,
@@ -111,15 +123,15 @@ def cytoscape_stylesheet(scheme: str) -> list[dict[str, Any]]:
             "selector": "node.item",
             "style": {"shape": "round-rectangle", "background-color": BOUGHT},
         },
-        {"selector": "node.quiet", "style": {"font-size": 10}},
-        {"selector": "node.user.quiet", "style": {"min-zoomed-font-size": 13}},
+        {"selector": "node.user", "style": {"min-zoomed-font-size": 13}},
+        {"selector": "node.crowded", "style": {"min-zoomed-font-size": 18}},
         {
             "selector": "node.centre",
             "style": {
                 "border-color": INK[scheme],
-                "font-size": 15,
+                "font-size": CENTRE_NAME.font_size,
                 "min-zoomed-font-size": 0,
-                "text-max-width": 240,
+                "text-max-width": CENTRE_NAME.max_width,
                 "z-index": 2,
             },
         },

@@ -39,9 +39,9 @@ Graph: TypeAlias = "nx.MultiDiGraph[str]"
 Positions: TypeAlias = dict[str, tuple[float, float]]
 Profile: TypeAlias = UserProfile | ItemProfile
 
-_PIXELS = 300.0
+_PIXELS = 250.0
 _SPACING = 2.2
-_WIDER = 1.3  # pictures are wider than high
+_WIDER = 1.45  # pictures are wider than high
 
 
 class Edge(NamedTuple):
@@ -152,20 +152,37 @@ def layout_positions(
         return _in_layers(graph)
     simple = nx.Graph(graph)
     pixels = _PIXELS * np.sqrt(len(simple) / 40)
-    start = {next(iter(graph)): (0.0, 0.0)}  # the first centre stands in the middle
+    if fixed:
+        return _grown(simple, fixed, pixels) | fixed
+    return _scaled(nx.kamada_kawai_layout(simple, _distances(simple)), pixels)
+
+
+def _distances(graph: "nx.Graph[str]") -> dict[str, dict[str, float]]:
+    """Return the length of the path between any two vertices; what no path joins stands apart."""
+    lengths = dict(nx.all_pairs_shortest_path_length(graph))
+    apart = 1.0 + max(max(row.values()) for row in lengths.values())
+    return {
+        vertex: {other: row.get(other, apart) for other in graph} for vertex, row in lengths.items()
+    }
+
+
+def _grown(
+    graph: "nx.Graph[str]", fixed: Mapping[str, tuple[float, float]], pixels: float
+) -> Positions:
+    """Return positions where only what has joined the fixed vertices moves."""
     places = nx.spring_layout(
-        simple,
-        k=_SPACING / np.sqrt(len(simple)),
-        pos=_beside_neighbours(simple, fixed or start, pixels),
-        fixed=list(fixed or start),
-        iterations=50 if fixed else 150,
+        graph,
+        k=_SPACING / np.sqrt(len(graph)),
+        pos=_beside_neighbours(graph, fixed, pixels),
+        fixed=list(fixed),
+        iterations=50,
         seed=42,
     )
-    if not fixed:
-        pixels /= max(np.hypot(*place) for place in places.values())
-    return {
-        v: (float(x * pixels * _WIDER), float(y * pixels)) for v, (x, y) in places.items()
-    } | fixed
+    return _scaled(places, pixels)
+
+
+def _scaled(places: Mapping[str, Any], pixels: float) -> Positions:
+    return {v: (float(x * pixels * _WIDER), float(y * pixels)) for v, (x, y) in places.items()}
 
 
 def _in_layers(graph: Graph) -> Positions:

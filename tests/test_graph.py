@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import networkx as nx
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -167,6 +168,26 @@ def test_positions_keep_vertices_apart() -> None:
         for b in places[:i]
     ]
     assert min(gaps) > 5
+
+
+def test_positions_spread_a_crowd_that_is_joined_by_everything() -> None:
+    graph = wheel(24)
+    graph.add_edges_from(
+        (f"u:{user}", f"i:{item}", "bought") for user in range(8) for item in range(8)
+    )
+    places = np.array(list(layout_positions(graph).values()))
+    gaps = np.linalg.norm(places[:, None] - places, axis=2)[np.triu_indices(len(places), 1)]
+    assert gaps.min() > 20
+
+
+def test_positions_of_parts_that_no_path_joins_are_apart_and_within_the_picture() -> None:
+    graph = wheel(5)
+    graph.add_edge("u:other", "i:other", key="bought")
+    places = layout_positions(graph)
+    joined = np.linalg.norm(np.subtract(places["u:other"], places["i:other"]))
+    apart = min(np.linalg.norm(np.subtract(places["u:other"], places[v])) for v in wheel(5))
+    assert 5 < joined < apart
+    assert max(np.hypot(*place) for place in places.values()) < 500
 
 
 def test_positions_that_are_fixed_are_kept() -> None:

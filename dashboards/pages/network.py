@@ -1,12 +1,13 @@
 """Network: the neighbourhood of a user or product, to walk through by clicking."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import dash_cytoscape as cyto
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.exceptions import PreventUpdate
 
+from dashboards.labels import Drawn, crowded
 from dashboards.pages.details import details
 from dashboards.pages.search import find, search_box, suggestions
 from dashboards.parts import Child, aria, card, notice, page, table, url, vertex_link
@@ -203,19 +204,35 @@ def _panel(children: list[Child]) -> Child:
 
 
 def _elements(graph: Graph, places: Positions) -> list[dict[str, Any]]:
+    drawn = [
+        Drawn(vertex, _label(vertex, data), *places[vertex], _size(data), data["is_centre"])
+        for vertex, data in graph.nodes(data=True)
+    ]
+    without_room = crowded(sorted(drawn, key=lambda each: _priority(graph, each.vertex)))
     vertices = [
         {
-            "data": {"id": vertex, "label": _label(vertex, data), "size": _size(data)},
-            "position": {"x": places[vertex][0], "y": places[vertex][1]},
-            "classes": f"{data['kind']} {'centre' if data['is_centre'] else 'quiet'}",
+            "data": {"id": each.vertex, "label": each.label, "size": each.size},
+            "position": {"x": each.x, "y": each.y},
+            "classes": _classes(graph.nodes[each.vertex]["kind"], each, without_room),
         }
-        for vertex, data in graph.nodes(data=True)
+        for each in drawn
     ]
     edges = [
         {"data": {"id": f"{src} {dst} {kind}", "source": src, "target": dst}, "classes": kind}
         for src, dst, kind in graph.edges(keys=True)
     ]
     return [*vertices, *edges]
+
+
+def _priority(graph: Graph, vertex: str) -> tuple[bool, bool, int]:
+    """Sort by whose name is wanted most: centres, then products, then by edges."""
+    data = graph.nodes[vertex]
+    return not data["is_centre"], data["kind"] == "user", -graph.degree(vertex)
+
+
+def _classes(kind: str, each: Drawn, without_room: Collection[str]) -> str:
+    marks = [kind, "centre" * each.is_centre, "crowded" * (each.vertex in without_room)]
+    return " ".join(filter(None, marks))
 
 
 def _positions(elements: list[dict[str, Any]]) -> Positions:

@@ -188,6 +188,15 @@ def test_expanding_keeps_the_places_of_what_is_shown(store: MongoStore) -> None:
     assert {vertex: grown[vertex] for vertex in places} == places
 
 
+def test_names_that_have_no_room_are_kept_for_closer_looks(store: MongoStore) -> None:
+    graph, _ = network._graph(store, "i:1010", None)
+    elements = network._elements(graph, dict.fromkeys(graph, (0.0, 0.0)))
+    classes = {each["data"]["id"]: each["classes"] for each in elements if "position" in each}
+    assert "centre" in classes["i:1010"]
+    assert "crowded" not in classes["i:1010"]
+    assert all("crowded" in classes[vertex] for vertex in classes if vertex != "i:1010")
+
+
 def test_expanding_everything_stays_within_bounds(store: MongoStore) -> None:
     elements: list[dict[str, Any]] = []
     centres = ["i:1010"]
