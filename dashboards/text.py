@@ -149,14 +149,21 @@ def _compared(ours: float, theirs: float, phrase: str) -> str:
     return f"{ratio:.{digits}f} times as many as {phrase}"
 
 
-def error_verdict(errors: list[ErrorMetrics]) -> str | None:
-    """Return a sentence on RMSE beside the constant, or None when it was not measured."""
+def error_verdict(errors: list[ErrorMetrics], feedback: str) -> str | None:
+    """Return a sentence on RMSE beside the constant, or None when it was not measured.
+
+    Of implicit feedback it says that this decides nothing: a purchase is no rating to predict.
+    """
     rows = {row.predictor: row for row in errors}
     if "als" not in rows or "constant" not in rows:
         return None
     ours, theirs = rows["als"].rmse, rows["constant"].rmse
     outcome = "less" if ours < theirs else "no less"
+    pairs = f"{number(rows['als'].n_pairs)} held-out pairs"
+    beside = f"{outcome} than the {theirs:.3f} of the best constant"
+    if feedback == "explicit":
+        return f"RMSE {ours:.3f} on {pairs}, {beside}."
     return (
-        f"RMSE {ours:.3f} on {number(rows['als'].n_pairs)} held-out pairs, {outcome} than the "
-        f"{theirs:.3f} of the best constant."
+        f"RMSE {ours:.3f} on {pairs}, half of them bought, {beside}. It decides nothing: "
+        "this model ranks purchases and predicts no ratings."
     )

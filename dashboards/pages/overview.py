@@ -42,7 +42,7 @@ def layout(store: Store, query: Mapping[str, str]) -> list[Child]:
         lead,
         _counts(manifest.counts),
         _ingest(store),
-        _quality(manifest.metrics),
+        _quality(manifest.metrics, manifest.feedback),
         _made(store, manifest),
     )
 
@@ -151,11 +151,11 @@ def _rejected_share(progress: Progress) -> str:
     )
 
 
-def _quality(metrics: Metrics) -> Child:
+def _quality(metrics: Metrics, feedback: str) -> Child:
     if not metrics.ranking:
         return card("Quality", html.P(metrics.note or "Nothing was measured."))
     k = metrics.ranking[0].k
-    sentences = [*verdicts(metrics), *filter(None, [error_verdict(metrics.errors)])]
+    sentences = [*verdicts(metrics), *filter(None, [error_verdict(metrics.errors, feedback)])]
     held_out = f"the last {metrics.test_days:.3g} days, held back from training"
     if metrics.cut_at is not None:
         held_out += f" (from {moment(metrics.cut_at)})"

@@ -116,12 +116,15 @@ def test_verdict_without_the_model_says_nothing() -> None:
 
 @pytest.mark.parametrize(("ours", "word"), [(0.4, ", less than"), (0.6, ", no less than")])
 def test_error_verdict_says_which_is_smaller(ours: float, word: str) -> None:
-    found = error_verdict(
-        [ErrorMetrics("als", 10, ours, 0.3), ErrorMetrics("constant", 10, 0.5, 0.5)]
-    )
-    assert found is not None
-    assert word in found
-    assert error_verdict([]) is None
+    errors = [ErrorMetrics("als", 10, ours, 0.3), ErrorMetrics("constant", 10, 0.5, 0.5)]
+    of_ratings, of_purchases = (error_verdict(errors, each) for each in ("explicit", "implicit"))
+    assert of_ratings is not None
+    assert of_purchases is not None
+    assert word in of_ratings
+    assert word in of_purchases
+    assert "decides nothing" in of_purchases
+    assert "decides nothing" not in of_ratings
+    assert error_verdict([], "explicit") is None
 
 
 def luminance(colour: str) -> float:
