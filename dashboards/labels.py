@@ -14,7 +14,7 @@ from dashboards.palette import CENTRE_NAME, NAME, NAME_GAP, NameStyle
 
 _LETTER = 0.58
 """Width of a letter, of the height of the font."""
-_LINE = 1.4
+_LINE = 1.6
 """Height of a line with its background, of the height of the font."""
 
 

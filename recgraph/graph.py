@@ -39,7 +39,7 @@ Graph: TypeAlias = "nx.MultiDiGraph[str]"
 Positions: TypeAlias = dict[str, tuple[float, float]]
 Profile: TypeAlias = UserProfile | ItemProfile
 
-_PIXELS = 250.0
+_PIXELS = 225.0
 _SPACING = 2.2
 _WIDER = 1.45  # pictures are wider than high
 

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -84,13 +84,18 @@ def api_over(store: MongoStore, folder: Path) -> ApiParts:
 
 
 @contextmanager
-def served(store: MongoStore, folder: Path) -> Iterator[Site]:
-    """Serve a dashboard over the store by the server of `recgraph serve`, on a free port."""
+def served(store: MongoStore, folder: Path, *, image_hosts: Collection[str] = ()) -> Iterator[Site]:
+    """Serve a dashboard over the store, on a free port of this machine."""
     links = Links(folder / "links")
     key = read_secret_key(folder / "session.key")
     accounts = MongoAccounts(store.connection)
     app = create_app(
-        store, accounts, secret_key=key, links=links, hosts=HOSTS, api=api_over(store, folder)
+        *(store, accounts),
+        secret_key=key,
+        links=links,
+        hosts=HOSTS,
+        api=api_over(store, folder),
+        image_hosts=image_hosts,
     )
     server = waitress.server.create_server(app.server, host="127.0.0.1", port=0, threads=8)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -1,5 +1,6 @@
 """The dashboard in a real browser; `open_browser` fails a test on any console problem."""
 
+import base64
 import os
 import re
 import signal
@@ -8,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from dashboards.app import PAGES
 from recgraph.config import Settings
@@ -43,6 +44,16 @@ SPILLED = """() => [...document.querySelectorAll(".card")]
   .filter((card) => getComputedStyle(card).overflowY === "visible")
   .filter((card) => card.scrollHeight > card.clientHeight + 1)
   .map((card) => card.className)"""
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+SHOWN_NAMES = """() => {
+  const cy = document.getElementById("network")._cyreg.cy;
+  const size = (n, name) => n.numericStyle(name);
+  return cy.nodes()
+    .filter((n) => size(n, "font-size") * cy.zoom() >= size(n, "min-zoomed-font-size"))
+    .map((n) => ({ id: n.id(), box: n.boundingBox({ includeNodes: false, includeEdges: false }) }));
+}"""
 VERTICES = """() => document.getElementById("network")._cyreg.cy.nodes().map((n) => n.id())"""
 
 
@@ -69,6 +80,60 @@ def test_every_page_fits_and_is_named(open_browser: Open, scheme: str, width: in
         assert page.get_attribute("html", "data-mantine-color-scheme") == scheme
     if width == 400:
         assert page.locator("nav").bounding_box()["y"] > 800  # type: ignore[index]
+
+
+def test_the_account_page_fits_a_narrow_screen(open_browser: Open) -> None:
+    watched = open_browser(400)
+    watched.page.goto(watched.site.url + "/account")
+    expect(watched.page.locator("h1")).to_have_text("Your account")
+    assert watched.page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_names_in_the_network_do_not_cover_each_other(open_browser: Open) -> None:
+    watched = open_browser()
+    watched.open("/network?vertex=i%3A1010")
+    page = watched.page
+    assert len(vertices(page)) > 20
+    names = page.evaluate(SHOWN_NAMES)
+    assert len(names) > 5
+    covered = [(a, b) for i, a in enumerate(names) for b in names[:i] if _meet(a["box"], b["box"])]
+    assert covered == []
+
+
+def _meet(one: dict[str, float], other: dict[str, float]) -> bool:
+    across = min(one["x2"], other["x2"]) - max(one["x1"], other["x1"])
+    down = min(one["y2"], other["y2"]) - max(one["y1"], other["y1"])
+    return across > 4 and down > 4  # the boxes are a little larger than what is drawn
+
+
+def test_pictures_are_drawn_from_an_allowed_server_and_from_no_other(
+    mongo_uri: str, browser: Browser, tmp_path: Path
+) -> None:
+    allowed, other = "https://img.example/a.png", "https://other.example/b.png"
+    asked: list[str] = []
+
+    def give(asking: Route) -> None:
+        asked.append(asking.request.url)
+        asking.fulfill(body=PIXEL, content_type="image/png")
+
+    context = browser.new_context()
+    context.route(re.compile("^https://"), give)
+    page = context.new_page()
+    with (
+        sample_store(mongo_uri, tmp_path / "generations") as store,
+        served(store, tmp_path, image_hosts=["img.example"]) as site,
+    ):
+        items = store.collection("items", store.current().manifest.id)
+        for item_id, address in (("1010", allowed), ("1011", other)):
+            items.update_one({"_id": item_id}, {"$set": {"image_url": address}})
+        page.goto(site.link())
+        page.goto(f"{site.url}/network?vertex=i%3A1010")
+        page.wait_for_function("() => document.querySelector('.product-image')?.naturalWidth === 1")
+        page.goto(f"{site.url}/network?vertex=i%3A1011")
+        expect(page.locator("#network-panel h2")).to_be_visible()
+        expect(page.locator(".product-image")).to_have_count(0)
+        context.close()
+    assert asked == [allowed]
 
 
 def test_link_signs_in_and_leaves_the_address(open_browser: Open) -> None:
