@@ -344,7 +344,10 @@ def test_skip_link_leads_to_the_content(open_browser: Open) -> None:
 def test_account_menu_says_who_it_is_and_signs_out(
     open_browser: Open, scheme: str, width: int
 ) -> None:
-    page = open_browser(width, scheme).page
+    watched = open_browser(width, scheme)
+    watched.open("/degrees")  # which asks for nothing more: who has signed out gets no answer
+    page = watched.page
+    page.wait_for_load_state("networkidle")
     button = page.get_by_role("button", name="Your account")
     button.focus()
     page.keyboard.press("Enter")
