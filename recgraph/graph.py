@@ -40,6 +40,7 @@ Positions: TypeAlias = dict[str, tuple[float, float]]
 Profile: TypeAlias = UserProfile | ItemProfile
 
 _PIXELS = 225.0
+_COLUMN_PIXELS = 300.0
 _SPACING = 2.2
 _WIDER = 1.45  # pictures are wider than high
 
@@ -191,7 +192,7 @@ def _in_layers(graph: Graph) -> Positions:
     for vertex, layer in nx.get_node_attributes(graph, "layer").items():
         columns.setdefault(layer, []).append(vertex)
     return {
-        vertex: (_PIXELS * layer, _PIXELS * 2 * ((place + 0.5) / len(column) - 0.5))
+        vertex: (_COLUMN_PIXELS * layer, _COLUMN_PIXELS * 2 * ((place + 0.5) / len(column) - 0.5))
         for layer, column in columns.items()
         for place, vertex in enumerate(column)
     }
