@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dashboards.palette import CENTRE_NAME, NAME, NAME_GAP, NameStyle
+from dashboards.palette import CENTRE_NAME, NAME, NAME_GAP
 
 _LETTER = 0.58
 """Width of a letter, of the height of the font."""
@@ -31,16 +31,14 @@ class Drawn(NamedTuple):
 
 def crowded(drawn: Sequence[Drawn]) -> set[str]:
     """Return the vertices whose names have no room: who comes first gets it, a centre always."""
-    vertices = np.array([_box_of_vertex(each) for each in drawn]).reshape(-1, 4)
-    placed = np.empty((0, 4))
+    taken = np.array([_box_of_vertex(each) for each in drawn]).reshape(-1, 4)
     found = set()
-    for number, each in enumerate(drawn):
+    for each in drawn:
         box = _box_of_name(each)
-        others = np.delete(vertices, number, axis=0)
-        if not each.is_centre and (_covers(box, others) or _covers(box, placed)):
+        if not each.is_centre and _covers(box, taken):
             found.add(each.vertex)
         else:
-            placed = np.vstack([placed, box])
+            taken = np.vstack([taken, box])
     return found
 
 
@@ -51,7 +49,7 @@ def _box_of_vertex(each: Drawn) -> list[float]:
 
 
 def _box_of_name(each: Drawn) -> NDArray[np.float64]:
-    style: NameStyle = CENTRE_NAME if each.is_centre else NAME
+    style = CENTRE_NAME if each.is_centre else NAME
     half = min(style.max_width, _LETTER * style.font_size * len(each.label)) / 2
     top = each.y + each.size / 2 + NAME_GAP
     return np.array([each.x - half, top, each.x + half, top + _LINE * style.font_size])
