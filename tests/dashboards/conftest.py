@@ -15,7 +15,15 @@ from dashboards.auth import Links, read_secret_key
 from recgraph.services.accounts import MongoAccounts
 from recgraph.services.mongo import MongoStore, open_store
 from tests.conftest import requires
-from tests.dashboards.serving import CHROMIUM_FLAGS, HOSTS, Site, sample_store, served
+from tests.dashboards.serving import (
+    CHROMIUM_FLAGS,
+    HOSTS,
+    PATIENCE_MS,
+    Site,
+    new_context,
+    sample_store,
+    served,
+)
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +63,7 @@ def site(store: MongoStore, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def browser() -> Iterator[Browser]:
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     requires(executable, "Chromium is not installed")
-    expect.set_options(timeout=15_000)  # as long as a click may take
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium
         opened = chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
@@ -112,8 +120,8 @@ def open_browser(site: Site, browser: Browser) -> Iterator[Any]:
     opened: list[Watched] = []
 
     def signed_in(width: int = 1280, scheme: str = "light") -> Watched:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        context.set_default_timeout(15_000)
+        size = {"width": width, "height": 900}
+        context = new_context(browser, viewport=size, color_scheme=scheme)
         watched = Watched(site, context.new_page())
         opened.append(watched)
         watched.page.goto(site.link())

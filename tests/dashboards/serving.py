@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import waitress.server
+from playwright.sync_api import Browser, BrowserContext
 from pymongo import MongoClient
 
 from dashboards.api import ApiParts
@@ -34,6 +36,8 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE_MS = 60_000
+"""What a page may take while other tests have the cores: one alone needs a twentieth of it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class Site:
     def link(self) -> str:
         """Return a one-time link into it."""
         return f"{self.url}/sign-in?token={self.links.new_token()}"
+
+
+def new_context(browser: Browser, **options: Any) -> BrowserContext:
+    """Open a context of a browser, whose pages are waited for with patience."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(PATIENCE_MS)
+    return context
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from recgraph.services.embedded import ensure_mongo, service_states, stop_all
 from recgraph.services.mongo import MongoStore
 from tests.dashboards.conftest import Watched
 from tests.dashboards.sending import OTHER_PASSWORD, PASSWORD, add_account
-from tests.dashboards.serving import Site, sample_store, served
+from tests.dashboards.serving import Site, new_context, sample_store, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
 
@@ -116,7 +116,7 @@ def test_pictures_are_drawn_from_an_allowed_server_and_from_no_other(
         asked.append(asking.request.url)
         asking.fulfill(body=PIXEL, content_type="image/png")
 
-    context = browser.new_context()
+    context = new_context(browser)
     context.route(re.compile("^https://"), give)
     page = context.new_page()
     with (
@@ -145,7 +145,7 @@ def test_link_signs_in_and_leaves_the_address(open_browser: Open) -> None:
 
 def test_second_browser_pastes_a_token(site: Site, browser: Browser) -> None:
     link = site.link()
-    context = browser.new_context()
+    context = new_context(browser)
     page = context.new_page()
     assert page.goto(site.url + "/top?department=Dairy").status == 401  # type: ignore[union-attr]
     for token in ("wrong", link.rpartition("=")[2]):
@@ -173,7 +173,7 @@ def test_navigation_works_without_a_reload(open_browser: Open) -> None:
 
 def test_ingest_numbers_move(open_browser: Open) -> None:
     page = open_browser().page
-    with page.expect_response("**/_dash-update-component*", timeout=6_000) as answer:
+    with page.expect_response("**/_dash-update-component*") as answer:
         pass
     assert answer.value.ok
     expect(page.locator("#ingest")).to_contain_text("1,469,307")
@@ -368,8 +368,11 @@ def test_password_signs_in_and_is_changed(
 ) -> None:
     email = f"ann-{scheme}-{width}@example.com"
     add_account(site.accounts, "viewer", email)
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    context = new_context(
+        browser,
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,
+        reduced_motion="reduce",
     )
     page = context.new_page()
     page.goto(site.url + "/top")
@@ -404,7 +407,7 @@ def test_session_that_is_ended_elsewhere_leads_to_the_sign_in_page(
     site: Site, browser: Browser
 ) -> None:
     account = add_account(site.accounts, "viewer", "bob@example.com")
-    context = browser.new_context()
+    context = new_context(browser)
     page = context.new_page()
     page.goto(site.url)
     page.get_by_label("E-mail address").fill(account.email)
@@ -419,7 +422,7 @@ def test_session_that_is_ended_elsewhere_leads_to_the_sign_in_page(
 
 
 def test_session_that_ended_leads_to_the_sign_in_page(site: Site, browser: Browser) -> None:
-    context = browser.new_context()
+    context = new_context(browser)
     page = context.new_page()
     page.goto(site.link())
     expect(page.locator("h1")).to_have_text("Overview")
@@ -432,7 +435,7 @@ def test_session_that_ended_leads_to_the_sign_in_page(site: Site, browser: Brows
 def test_store_that_goes_away_is_explained_and_comes_back(
     settings: Settings, mongo_uri: str, browser: Browser, tmp_path: Path
 ) -> None:
-    context = browser.new_context()
+    context = new_context(browser)
     page = context.new_page()
     with (
         sample_store(ensure_mongo(settings), settings.generations_dir) as store,
@@ -445,11 +448,11 @@ def test_store_that_goes_away_is_explained_and_comes_back(
         (pid,) = [state.pid for state in service_states(settings) if state.pid]
         os.kill(pid, signal.SIGKILL)
         field.fill("milk")
-        expect(page.locator("#notice")).to_contain_text("The store is away", timeout=15_000)
+        expect(page.locator("#notice")).to_contain_text("The store is away")
         ensure_mongo(settings)
         page.wait_for_timeout(2_000)  # the server is asked again once a second
         page.reload()
-        expect(field).to_be_visible(timeout=15_000)
+        expect(field).to_be_visible()
         expect(page.locator("#notice")).to_be_empty()
     context.close()
     stop_all(settings)

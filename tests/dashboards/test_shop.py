@@ -25,13 +25,12 @@ from recgraph.services.mongo import open_store
 from recgraph.services.publish import publish
 from tests.dashboards.conftest import Watched
 from tests.dashboards.sending import PASSWORD, add_account
-from tests.dashboards.serving import Site
+from tests.dashboards.serving import Site, new_context
 from tests.sample import make_rated, write_sample_generation
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
 
 PATIENCE_S = 90.0
-PATIENCE_MS = 30_000
 CHANGED = re.compile(r"is bought\. The list changed (\d+) ms after the click: .*\.")
 
 
@@ -115,8 +114,8 @@ def watched(
     street: Street, browser: Browser, *, width: int = 1280, scheme: str = "light", link: str = ""
 ) -> Iterator[Watched]:
     """Give a signed-in page; whatever its console said fails the test."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    context.set_default_timeout(PATIENCE_MS)
+    size = {"width": width, "height": 900}
+    context = new_context(browser, viewport=size, color_scheme=scheme)
     watched = Watched(street.site, context.new_page())
     watched.page.goto(link or street.site.link())
     yield watched
@@ -128,7 +127,7 @@ def watched(
 
 
 def is_live(page: Page) -> None:
-    expect(page.locator('.live-mark[data-state="live"]')).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator('.live-mark[data-state="live"]')).to_be_visible()
 
 
 def buy(page: Page, shelf: str = "#shop-shelf") -> int:
@@ -137,7 +136,7 @@ def buy(page: Page, shelf: str = "#shop-shelf") -> int:
     before = told.inner_text()
     page.locator(shelf).get_by_role("button", name="Buy").first.click()
     expect(told).not_to_have_text(before)
-    expect(told).to_have_text(CHANGED, timeout=PATIENCE_MS)
+    expect(told).to_have_text(CHANGED)
     found = CHANGED.search(told.inner_text())
     assert found is not None
     return int(found[1])
@@ -193,7 +192,7 @@ def test_a_click_counts_when_the_list_is_drawn_anew_under_it(
         expect(row).to_have_count(0)
         page.mouse.up()
         told = page.locator("#shop-told")
-        expect(told).to_have_text(CHANGED, timeout=PATIENCE_MS)
+        expect(told).to_have_text(CHANGED)
         expect(told).to_contain_text(f"{name} is bought")
         expect(page.locator("#shop-shelf li")).to_have_count(10)
 
@@ -225,7 +224,7 @@ def test_viewer_may_look_and_not_buy(street: Street, browser: Browser) -> None:
         page.get_by_label("E-mail").fill("ann@example.com")
         page.get_by_label("Password", exact=True).fill(PASSWORD)
         page.get_by_role("button", name="Sign in").first.click()
-        expect(page.locator("h1")).to_have_text("Overview", timeout=PATIENCE_MS)
+        expect(page.locator("h1")).to_have_text("Overview")
         shop.open("/shop?id=u20")
         expect(page.locator(".notice")).to_contain_text("may look")
         expect(page.get_by_role("button", name="Buy").first).to_be_disabled()
@@ -247,7 +246,7 @@ def test_where_ratings_are_predicted_a_purchase_is_said_to_change_nothing(
             name = names.nth(place).inner_text()
             page.get_by_role("button", name=f"Buy {name}", exact=True).first.click()
             known = rf"{re.escape(name)} is bought\. It is known \d+ ms after .* changes no list"
-            expect(told).to_have_text(re.compile(known), timeout=PATIENCE_MS)
+            expect(told).to_have_text(re.compile(known))
             shelves.append(names.all_inner_texts())
         assert shelves[0] == shelves[1]
 
@@ -260,7 +259,7 @@ def test_what_is_missing_is_said_and_comes_back(street: Street, browser: Browser
         street.live.send_signal(signal.SIGTERM)
         assert street.live.wait(20) == 0
         page.locator("#shop-shelf").get_by_role("button", name="Buy").first.click()
-        expect(page.locator("#shop-told")).to_contain_text("`recgraph live`", timeout=PATIENCE_MS)
+        expect(page.locator("#shop-told")).to_contain_text("`recgraph live`")
         page.reload()
         expect(page.locator(".notice")).to_contain_text("no `recgraph live` runs")
         with command(street.settings, street.folder / "live-2.log", "live"):
