@@ -157,3 +157,15 @@ def test_a_store_that_stays_away_is_one_line_and_publishing_can_be_repeated(own:
         done = publish(store, folder, keep=3, revive=lambda: embedded.ensure_mongo(own))
         assert done.has_moved
         assert verify(store, read_manifest(folder)) == {}
+
+
+def test_a_demo_in_the_background_ends_its_services_at_sigterm(own: Settings) -> None:
+    own.data_dir.mkdir()
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what ends with "&"
+    with running(own, "demo") as process:
+        signal.signal(signal.SIGINT, heard)
+        wait_for(lambda: "loading the catalogue" in (own.data_dir / "output").read_text(), own)
+        assert {state.state for state in embedded.service_states(own)} == {"running"}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(_PATIENCE_S) == 130
+    assert {state.state for state in embedded.service_states(own)} == {"stopped"}
