@@ -277,11 +277,13 @@ def _add_edges(
     graph: Graph, edges: Iterable[Edge], *, within: frozenset[str] | None = None
 ) -> None:
     """Add edges and their ends, as long as there is room, and within the vertices given."""
+    n_edges = graph.number_of_edges()  # which walks all vertices: asked once
     for edge in edges:
         ends = {edge.user, edge.item}
         is_inside = within is None or ends <= within
         has_room = len(graph) + len(ends.difference(graph)) <= MAX_VERTICES
-        if is_inside and has_room and graph.number_of_edges() < MAX_EDGES:
+        if is_inside and has_room and n_edges < MAX_EDGES:
+            n_edges += not graph.has_edge(edge.user, edge.item, key=edge.kind)
             _add_end(graph, edge.user, kind="user")
             _add_end(graph, edge.item, kind="item", **edge.item_attributes)
             graph.add_edge(edge.user, edge.item, key=edge.kind, **edge.attributes)
