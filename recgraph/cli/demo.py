@@ -53,9 +53,9 @@ def demo(
     with it.
     """
     settings = load_settings()
-    # A closed terminal ends it as Ctrl-C does, in the background too, where Ctrl-C is not heard.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends it as Ctrl-C does
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     n_events = None if everything else N_EVENTS
     with _services(settings) as stages:
         made = None if leave or everything or again else _made_before(settings)

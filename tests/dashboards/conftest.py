@@ -120,9 +120,7 @@ def open_browser(site: Site, browser: Browser) -> Iterator[Any]:
     opened: list[Watched] = []
 
     def signed_in(width: int = 1280, scheme: str = "light") -> Watched:
-        size = {"width": width, "height": 900}
-        context = new_context(browser, viewport=size, color_scheme=scheme)
-        watched = Watched(site, context.new_page())
+        watched = Watched(site, new_context(browser, width, scheme).new_page())
         opened.append(watched)
         watched.page.goto(site.link())
         watched.page.wait_for_selector("#main h1")

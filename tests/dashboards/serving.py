@@ -53,9 +53,12 @@ class Site:
         return f"{self.url}/sign-in?token={self.links.new_token()}"
 
 
-def new_context(browser: Browser, **options: Any) -> BrowserContext:
+def new_context(
+    browser: Browser, width: int = 1280, scheme: Any = "light", **options: Any
+) -> BrowserContext:
     """Open a context of a browser, whose pages are waited for with patience."""
-    context = browser.new_context(**options)
+    size: Any = {"width": width, "height": 900}
+    context = browser.new_context(viewport=size, color_scheme=scheme, **options)
     context.set_default_timeout(PATIENCE_MS)
     return context
 

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from dashboards.app import PAGES
+from dashboards.pages.overview import REFRESH_MS
 from recgraph.config import Settings
 from recgraph.services.embedded import ensure_mongo, service_states, stop_all
 from recgraph.services.mongo import MongoStore
@@ -172,6 +173,7 @@ def test_navigation_works_without_a_reload(open_browser: Open) -> None:
 
 
 def test_ingest_numbers_move(open_browser: Open) -> None:
+    assert REFRESH_MS <= 6_000
     page = open_browser().page
     with page.expect_response("**/_dash-update-component*") as answer:
         pass
@@ -368,12 +370,7 @@ def test_password_signs_in_and_is_changed(
 ) -> None:
     email = f"ann-{scheme}-{width}@example.com"
     add_account(site.accounts, "viewer", email)
-    context = new_context(
-        browser,
-        viewport={"width": width, "height": 900},
-        color_scheme=scheme,
-        reduced_motion="reduce",
-    )
+    context = new_context(browser, width, scheme, reduced_motion="reduce")
     page = context.new_page()
     page.goto(site.url + "/top")
     assert page.evaluate("document.documentElement.scrollWidth") <= width

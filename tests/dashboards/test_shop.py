@@ -114,8 +114,7 @@ def watched(
     street: Street, browser: Browser, *, width: int = 1280, scheme: str = "light", link: str = ""
 ) -> Iterator[Watched]:
     """Give a signed-in page; whatever its console said fails the test."""
-    size = {"width": width, "height": 900}
-    context = new_context(browser, viewport=size, color_scheme=scheme)
+    context = new_context(browser, width, scheme)
     watched = Watched(street.site, context.new_page())
     watched.page.goto(link or street.site.link())
     yield watched
