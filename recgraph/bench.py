@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from recgraph import metrics, recommender
-from recgraph.dataset import Rows
+from recgraph.dataset import Rows, days_spanned
 from recgraph.model import Floats, Matrix, Ragged, mask, score_users, top_k
 from recgraph.recommender import Choice
 from recgraph.repeats import with_again
@@ -32,15 +32,13 @@ _OF_WALK = ("half_life_days", "walk_half_life_days", "walk_exponent", "n_neighbo
 """Those that the walk depends on."""
 _HALF_LIVES = (0.04, 0.12, 0.4)
 """Half-lives that are tried, as shares of the time spanned; and none at all."""
-DAY = 86_400
-"""Seconds."""
 
 
 def half_lives(rows: Rows, present: float | None) -> list[float | None]:
     """Half-lives worth a try, in days: the present one first, none at all, shares of the time."""
     if rows.times is None:
         return [None]
-    span = float(np.ptp(rows.times)) / DAY
+    span = days_spanned(rows)
     days = [round(max(1.0, span * share), 1) for share in _HALF_LIVES]
     return list(dict.fromkeys([present, None, *days]))
 

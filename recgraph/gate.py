@@ -83,6 +83,7 @@ def judge(new: Metrics, current: Metrics | None, rules: Rules) -> Verdict:
         notes.append(f"not judged: measured on {ours.n_measured}, {rules.min_measured} are needed")
     elif not checks:
         checks = [_check(ours.value, each, rules) for each in _references(new, current, rules)]
+        notes += _better_alone(new, rules)
     failed = [check for check in checks if not check.passed]
     reasons = [reason_of(check, rules.margin) for check in failed]
     return Verdict(not failed, reasons, checks, notes=notes)
@@ -97,6 +98,17 @@ def reason_of(check: Check, margin: float) -> str:
     against = "that of the current settings" if check.against == CURRENT else check.against
     slack = "" if check.limit == check.reference else f" by more than {margin:.1%}"
     return f"{figure} {check.value:.3g} is {side} {against} {check.reference:.3g}{slack}"
+
+
+def _better_alone(new: Metrics, rules: Rules) -> list[str]:
+    """A note where a part of the blend alone foretells better than the blend, by the margin."""
+    figures, model = _figures(new, rules), _judged(new, rules)
+    parts = [part for part in model.split("+") if part in figures and part != model]
+    best = max(parts, key=lambda part: figures[part].value, default=None)
+    if best is None or figures[best].value <= figures[model].value * (1 + rules.margin):
+        return []
+    values = f"{figures[best].value:.3g}, {model} {figures[model].value:.3g}"
+    return [f"{best} alone has a {rules.task} nDCG@{rules.k} of {values}: try `recgraph tune`"]
 
 
 def finite(metrics: Metrics) -> Metrics:

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 import optuna
 
-from recgraph.bench import DAY, Bench, half_lives
-from recgraph.dataset import Rows, rating_matrix
+from recgraph.bench import Bench, half_lives
+from recgraph.dataset import Rows
 from recgraph.model import Floats
 from recgraph.recommender import Choice
 from recgraph.validation import Validation
@@ -23,19 +23,12 @@ OnTrial = Callable[["Trial"], None]
 
 _N_FACTORS = (32, 64, 128, 256)
 _N_ITERATIONS = (5, 10, 15)
-_TRANSFORMS = ("count", "log", "binary", "cap", "bm25")
+TRANSFORMS = ("count", "log", "binary", "cap", "bm25")
 _PATIENCE = 30
 """A search ends after so many tries without a better one."""
 _REGULARIZATIONS = (3e-4, 1.0)
 """Times `_scale`: 0.3 to 1,000 for a plain penalty."""
 _ALPHAS = (0.3, 100.0)
-_REGULAR = 100
-"""Purchases of a user from which on regular customers are spoken of."""
-_AGAIN = 1.2
-"""Purchases of a pair from which on the same is bought again."""
-_ALPHAS_BY_DENSITY = (5.0, 40.0)
-_SPARSE = 0.01
-"""Density below which popular items are hardly held back."""
 _FIRST_SHARE = 0.25
 """Share of the budget after which the search of the walk ends."""
 
@@ -124,56 +117,6 @@ def _is_surely_better(values: Floats, than: Floats) -> bool:
     return bool(differences.mean() > 2 * differences.std() / np.sqrt(len(differences)))
 
 
-def default_choice(rows: Rows, shape: tuple[int, int], *, exclude_seen: bool = True) -> Choice:
-    """Settings that are good without a search, from what the interactions are like.
-
-    Where regular customers buy the same again, when they did says most. Elsewhere the settings go
-    with how full the matrix is: docs/settings.md has what they are measured to do.
-    """
-    n_pairs = rating_matrix(rows, shape).nnz
-    span = 0.0 if rows.times is None else float(np.ptp(rows.times)) / DAY
-    per_user, per_pair = (len(rows.users) / max(1, n) for n in (shape[0], n_pairs))
-    if span and per_user >= _REGULAR and per_pair >= _AGAIN:
-        return _for_regulars(span, repeat_weight=0.0 if exclude_seen else 60.0)
-    return _by_density(n_pairs, shape, repeat_weight=0.0 if exclude_seen else 6.0)
-
-
-def _for_regulars(span: float, *, repeat_weight: float) -> Choice:
-    """For purchases that repeat for ``span`` days, measured on Complete Journey."""
-    return Choice(
-        n_factors=64,
-        alpha=1.0,
-        regularization=20.0,
-        half_life_days=span / 6,
-        walk_half_life_days=span / 26,
-        walk_exponent=0.0,
-        walk_weight=1.0,
-        repeat_weight=repeat_weight,
-        repeat_half_life_days=span / 3,
-    )
-
-
-def _by_density(n_pairs: int, shape: tuple[int, int], *, repeat_weight: float) -> Choice:
-    """For who has what: the emptier the matrix, the more an entry says.
-
-    The confidence in an entry falls with the root of the density; the penalty grows with it, and
-    with the entries of a user. In an empty matrix a walk that lets popular items lead is as good as
-    ALS; in a full one it adds little, and least where it leads to the popular.
-    """
-    density = max(1, n_pairs) / max(1, shape[0] * shape[1])
-    alpha = float(np.clip(1.3 / np.sqrt(density), *_ALPHAS_BY_DENSITY))
-    is_sparse = density < _SPARSE
-    return Choice(
-        n_factors=128 if min(shape) > 1_000 else 64,
-        alpha=alpha,
-        regularization=0.09 * alpha * n_pairs / max(1, shape[0]),
-        transform="binary",
-        walk_exponent=0.3 if is_sparse else 0.5,
-        walk_weight=0.5 if is_sparse else 0.3,
-        repeat_weight=repeat_weight,
-    )
-
-
 class _Budget:
     """What is left of the time; a fit takes as long as its factors and sweeps let it."""
 
@@ -223,7 +166,7 @@ class _Space:
         self._choices: dict[str, list[Any]] = {
             "n_factors": sorted({*_N_FACTORS, start.n_factors}),
             "n_iterations": sorted({*_N_ITERATIONS, start.n_iterations}),
-            "transform": list(_TRANSFORMS),
+            "transform": list(TRANSFORMS),
             "half_life_days": half_lives(rows, start.half_life_days),
             "exponent": sorted({*exponents, start.exponent}),
         }

@@ -48,6 +48,17 @@ def test_a_model_that_beats_all_it_is_compared_with_passes() -> None:
     ]
 
 
+def test_a_part_that_is_better_alone_is_named() -> None:
+    blend = ranked(als=0.0916, walk=0.04, als_walk=0.0625, recent=0.004, model="als+walk")
+    verdict = judge(blend, None, NEW_ITEMS)
+    assert verdict.passed
+    assert verdict.notes == [
+        "als alone has a new_items nDCG@10 of 0.0916, als+walk 0.0625: try `recgraph tune`"
+    ]
+    within = ranked(als=0.0655, walk=0.04, als_walk=0.0625, model="als+walk")
+    assert judge(within, None, NEW_ITEMS).notes == []
+
+
 def test_below_the_popular_list_is_refused_with_both_figures() -> None:
     verdict = judge(ranked(als=0.041, popular=0.050), None, NEW_ITEMS)
     assert not verdict.passed

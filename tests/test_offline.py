@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from recgraph import biases, dataset, explicit, recommender, tuning
+from recgraph import biases, dataset, defaults, explicit, recommender, tuning
 from recgraph.cli import app
 from recgraph.errors import InputError
 from recgraph.validation import hold_out
@@ -67,6 +67,23 @@ def test_taste_beats_popularity_and_the_files_say_what_was_printed(
     assert lists.merge(train, on=["user_id", "item_id"]).empty, "what was bought is left out"
 
 
+def test_what_given_files_are_asked_for_is_guessed_and_said(
+    split: tuple[Path, Path], tmp_path: Path
+) -> None:
+    options = ("--tune-minutes", "0", "--k", "5")
+    once = _invoke(split, tmp_path / "out", *options)
+    assert json.loads(once.stdout)["settings_for"] == "what is missing"
+    assert "--validation time, if the test is what comes next" in once.stderr
+    table = pd.read_csv(split[0])
+    pd.concat([table, table.assign(timestamp=table["timestamp"] + 60)]).to_csv(split[0])
+    again = _invoke(split, tmp_path / "out", *options)
+    assert json.loads(again.stdout)["settings_for"] == "what comes next"
+    assert "--validation random, if the test is what is missing" in again.stderr
+    told = _invoke(split, tmp_path / "out", *options, "--validation", "random")
+    assert json.loads(told.stdout)["settings_for"] == "what is missing"
+    assert "--validation" not in told.stderr
+
+
 def test_independent_scorer_agrees(
     split: tuple[Path, Path], tmp_path: Path, scorer: ModuleType
 ) -> None:
@@ -93,21 +110,42 @@ def interactions(
     return dataset.Rows(users.astype(np.int32), items.astype(np.int32), ratings, days)
 
 
-def test_defaults_weigh_by_time_only_where_regulars_buy_again() -> None:
-    regulars = interactions(10, 80, 1_600, times=364)
-    chosen = tuning.default_choice(regulars, (10, 80), exclude_seen=False)
+def sales(*, in_fashion: bool) -> dataset.Rows:
+    """A year of 300 users who buy twice what they buy; every month ten other items, or any."""
+    rng = np.random.default_rng(0)
+    users, days = rng.integers(0, 300, 6_000), np.sort(rng.integers(0, 365, 6_000))
+    first = days // 30 * 10 if in_fashion else rng.integers(0, 13, 6_000) * 10
+    items = first + np.minimum(rng.geometric(0.3, 6_000) - 1, 9)
+    columns = (users.astype(np.int32), items.astype(np.int32), np.ones(6_000, np.float32))
+    both = (np.tile(column, 2) for column in (*columns, days * 86_400))
+    return dataset.Rows(*both)
+
+
+def test_defaults_weigh_by_time_where_what_is_popular_changes() -> None:
+    shape = (300, 130)
+    rows = sales(in_fashion=True)
+    chosen = defaults.default_choice(rows, shape, exclude_seen=False, by_time=True)
     assert (chosen.walk_half_life_days, chosen.repeat_weight) == (pytest.approx(14, abs=0.1), 60)
-    films = interactions(10, 800, 1_600, times=364)
-    for rows in (films, regulars._replace(times=None)):
-        chosen = tuning.default_choice(rows, (10, 800), exclude_seen=False)
+    undated = rows._replace(times=None)
+    stays = sales(in_fashion=False)
+    for each, by_time in ((rows, False), (undated, True), (stays, True)):
+        chosen = defaults.default_choice(each, shape, exclude_seen=False, by_time=by_time)
         assert (chosen.half_life_days, chosen.walk_half_life_days) == (None, None)
-        assert chosen.transform == "binary"
-        assert chosen.repeat_weight == 6
+        assert (chosen.transform, chosen.repeat_weight) == ("binary", 6)
+
+
+def test_what_nobody_buys_twice_is_not_recommended_again() -> None:
+    once = interactions(10, 800, 1_600, times=364)
+    assert not defaults.are_sales(once, (10, 800))
+    assert defaults.are_sales(interactions(10, 80, 1_600, times=364), (10, 80))
+    for by_time in (False, True):
+        chosen = defaults.default_choice(once, (10, 800), exclude_seen=False, by_time=by_time)
+        assert chosen.repeat_weight == 0
 
 
 def test_defaults_go_with_the_density() -> None:
-    full = tuning.default_choice(interactions(100, 200, 1_200, times=None), (100, 200))
-    empty = tuning.default_choice(interactions(100, 20_000, 1_200, times=None), (100, 20_000))
+    full = defaults.default_choice(interactions(100, 200, 1_200, times=None), (100, 200))
+    empty = defaults.default_choice(interactions(100, 20_000, 1_200, times=None), (100, 20_000))
     assert empty.alpha > 3 * full.alpha
     assert (empty.walk_exponent, full.walk_exponent) == (0.3, 0.5)
     assert empty.walk_weight > full.walk_weight
@@ -116,7 +154,7 @@ def test_defaults_go_with_the_density() -> None:
 
 def test_search_is_seeded_and_begins_with_the_defaults(split: tuple[Path, Path]) -> None:
     train = dataset.read_dataset(split[0])
-    start = tuning.default_choice(train.rows, train.shape)
+    start = defaults.default_choice(train.rows, train.shape)
     held = hold_out(train.rows, train.shape, exclude_seen=True, by_time=True, seed=1)
     found = [tuning.tune(held, start, k=5, minutes=5, max_trials=3) for _ in range(2)]
     assert [trial.value for trial in found[0].trials] == [trial.value for trial in found[1].trials]

@@ -20,6 +20,11 @@ _RANKING = ("ndcg", "recall", "precision", "map", "hit_rate", "coverage")
 _ERRORS = ("rmse", "rmse_low", "rmse_high", "mae", "mae_low", "mae_high")
 _EXPONENTS = (0.0, 0.5, 1.0)
 """Growths of the penalty that a search tries."""
+_GUESSED = {
+    True: "settings for what comes next; --validation random, if the test is what is missing",
+    False: "settings for what is missing; --validation time, if the test is what comes next",
+}
+"""What is said of given files."""
 _SPELLED = {"ndcg": "nDCG", "map": "MAP", "hit_rate": "hit rate", "rmse": "RMSE", "mae": "MAE"}
 _SPELLED |= {f"{name}_{end}": end for name in ("rmse", "mae") for end in ("low", "high")}
 
@@ -72,9 +77,9 @@ def evaluate(
     validation: Annotated[
         Validation,
         typer.Option(
-            help="Settings are chosen on the last part of the time, or on a random share of each "
-            "user's rows. auto: as the test is split; of given files by time, where there are "
-            "timestamps and no ratings."
+            help="Settings are chosen for what comes next (on the last part of the time), or for "
+            "what is missing (on a random share of each user's rows). auto: as --data is split; of "
+            "given files by time, where there are timestamps and the same is bought again."
         ),
     ] = Validation.auto,
     include_seen: Annotated[
@@ -106,8 +111,10 @@ def evaluate(
         else:
             message = "give either --data FILE, or both --train FILE and --test FILE"
             raise InputError(message)
-    by_time = _validates_by_time(validation, None if data is None else split, is_explicit)
     known, asked = found.known, [fold.test for fold in found.folds]
+    by_time = _validates_by_time(validation, None if data is None else split, is_explicit, known)
+    if data is None and validation is Validation.auto:
+        err.print(_GUESSED[by_time], highlight=False, soft_wrap=True)
     search = _Search(known, k, tune_minutes, trials, by_time, settings.seed, stages)
     if is_explicit:
         chosen, lists = search.explicit()
@@ -124,6 +131,7 @@ def evaluate(
         "feedback": feedback.value,
         "k": k,
         "split": "given files" if data is None else split.value,
+        "settings_for": "what comes next" if by_time else "what is missing",
         "train": _sizes(known),
         "test": _test_sizes(asked),
         "capped_users": found.capped,
@@ -168,12 +176,16 @@ def _read_parted(
     return _Found(*part(data, split, test_days=days, n_folds=n_folds, seed=seed), capped)
 
 
-def _validates_by_time(wish: Validation, split: Split | None, is_explicit: bool) -> bool:
+def _validates_by_time(
+    wish: Validation, split: Split | None, is_explicit: bool, known: Any
+) -> bool:
     """Whether settings are chosen on the last of the time: what resembles the test is best."""
+    from recgraph import defaults
+
     if wish is not Validation.auto:
         return wish is Validation.time
     if split is None:
-        return not is_explicit
+        return not is_explicit and defaults.are_sales(known.rows, known.shape)
     return split in (Split.time, Split.last_basket)
 
 
@@ -195,11 +207,14 @@ class _Search:
         self._minutes, self._trials, self._by_time, self._seed = minutes, trials, by_time, seed
 
     def implicit(self, *, exclude_seen: bool) -> Any:
-        from recgraph import tuning
+        from recgraph import defaults, tuning
         from recgraph.validation import hold_out
 
         rows, shape = self._known.rows.counted(), self._known.shape
-        start = tuning.default_choice(rows, shape, exclude_seen=exclude_seen)
+        with self._stages("defaults", "choosing the defaults"):
+            start = defaults.default_choice(
+                rows, shape, exclude_seen=exclude_seen, by_time=self._by_time, seed=self._seed
+            )
         if not self._minutes:
             return start
         with self._stages("tune", f"searching settings, {self._minutes:g} minutes"):
@@ -222,10 +237,11 @@ class _Search:
         return found.best
 
     def explicit(self) -> Any:
-        from recgraph import explicit, tuning
+        from recgraph import defaults, explicit
 
         rows, shape = self._known.rows, self._known.shape
-        lists = tuning.default_choice(rows, shape)
+        with self._stages("defaults", "choosing the defaults"):
+            lists = defaults.default_choice(rows, shape, by_time=self._by_time, seed=self._seed)
         start = explicit.default_choice(rows, n_factors=32, seed=self._seed)
         if not self._minutes:
             return start, lists
