@@ -174,7 +174,7 @@ class Settings(BaseSettings):
     """Sweeps of ALS over users and items; on purchases more of them change nothing that can be
     measured (docs/metrics.md)."""
     regularization: float | None = Field(default=None, gt=0)
-    """Penalty on the factors, times the number of ratings (ALS-WR). Unset: 0.1 for purchases; for
+    """Penalty on the factors, times the number of ratings (ALS-WR). Unset: 0.03 for purchases; for
     ratings by how many a user or a product has, whichever are more (0.1 for 170, 0.4 for 10)."""
     engine: Literal["spark", "local"] = "spark"
     """Who solves ALS: ``spark`` at any size, ``local`` in the memory of the driver and faster there

@@ -18,7 +18,7 @@ from recgraph.dataset import Rows
 from recgraph.errors import NoInteractionsError
 from recgraph.jobs.source import read_source
 from recgraph.recommender import Choice
-from recgraph.spark.model import REGULARIZATION
+from recgraph.spark.model import penalty_of_purchases
 from recgraph.spark.scratch import materialize
 from recgraph.spark.tuning import Parted, gather, gather_ratings, part
 from recgraph.stages import Stages
@@ -197,7 +197,7 @@ def choice_from_settings(settings: Settings) -> Choice:
         half_life_days=settings.half_life_days,
         n_factors=settings.n_factors,
         regularization=(
-            settings.local_regularization if is_local else settings.regularization or REGULARIZATION
+            settings.local_regularization if is_local else penalty_of_purchases(settings)
         ),
         exponent=settings.local_exponent if is_local else 1.0,
         alpha=settings.alpha,

@@ -30,8 +30,8 @@ from recgraph.transforms import Fitted, transformed
 _CHECKPOINT_INTERVAL = 10
 """Sweeps between checkpoints: without them a fit of 15 or more overflows the stack of the JVM."""
 _NO_CHECKPOINTS = -1
-REGULARIZATION = 0.1
-"""Of purchases, where the setting leaves it open."""
+_PENALTY_OF_PURCHASES = 0.03
+"""Where the setting leaves it open (docs/settings.md)."""
 _BLOCK_BYTES, _BLOCK_RATINGS = 128 * 2**20, 5_000_000
 """Factors and ratings in one block of ALS, about: a task holds a block, and sends what another
 needs of it in one piece, for which Java has 2 GiB."""
@@ -159,9 +159,10 @@ def _fit_explicit_by_spark(indexed: Indexed, settings: Settings) -> Factors:
 def _fit_by_spark(ratings: DataFrame, indexed: Indexed, settings: Settings) -> Factors:
     """MLlib's factors of user_index, item_index, rating."""
     regularization = regularization_of(indexed, settings)
-    als = new_als(ratings, settings, is_implicit=settings.feedback == "implicit")
+    is_implicit = settings.feedback == "implicit"
+    als = new_als(ratings, settings, regularization=regularization, is_implicit=is_implicit)
     n_blocks = max(als.getNumUserBlocks(), _least_blocks(indexed, settings))
-    model = als.setRegParam(regularization).setNumBlocks(n_blocks).fit(ratings)
+    model = als.setNumBlocks(n_blocks).fit(ratings)
     users = materialize(
         model.userFactors.select(F.col("id").alias(C.INDEX), F.col("features").alias(C.FACTORS))
     )
@@ -177,15 +178,22 @@ def _least_blocks(indexed: Indexed, settings: Settings) -> int:
 
 def regularization_of(indexed: Indexed, settings: Settings) -> float:
     """The penalty of ALS-WR: the setting, or what becomes the interactions."""
+    if settings.feedback == "implicit":
+        return penalty_of_purchases(settings)
     if settings.regularization is not None:
         return settings.regularization
-    if settings.feedback == "implicit":
-        return REGULARIZATION
     n_rated = indexed.n_items - indexed.n_cold
     return biases.regularization_for(indexed.n_interactions, indexed.n_users, n_rated)
 
 
-def new_als(ratings: DataFrame, settings: Settings, *, is_implicit: bool) -> ALS:
+def penalty_of_purchases(settings: Settings) -> float:
+    """The penalty of ALS-WR for implicit feedback: the setting, or the default."""
+    return settings.regularization or _PENALTY_OF_PURCHASES
+
+
+def new_als(
+    ratings: DataFrame, settings: Settings, *, regularization: float, is_implicit: bool
+) -> ALS:
     """MLlib's ALS of user_index, item_index, rating, not yet fitted."""
     # Ten blocks, the default, cost a small machine twice the time of one block a core.
     n_blocks = ratings.sparkSession.sparkContext.defaultParallelism
@@ -193,7 +201,7 @@ def new_als(ratings: DataFrame, settings: Settings, *, is_implicit: bool) -> ALS
     return ALS(
         rank=settings.n_factors,
         maxIter=settings.n_iterations,
-        regParam=settings.regularization or REGULARIZATION,
+        regParam=regularization,
         alpha=settings.alpha,
         implicitPrefs=is_implicit,
         seed=settings.seed,

@@ -14,6 +14,8 @@ from recgraph.spark.model import new_als
 
 PREDICTION = "prediction"
 """Column of the predicted ratings."""
+_REGULARIZATION = 0.1
+"""As MLlib has it, where the setting leaves it open."""
 
 
 def fit_ratings(ratings: DataFrame, settings: Settings) -> PipelineModel:
@@ -22,7 +24,8 @@ def fit_ratings(ratings: DataFrame, settings: Settings) -> PipelineModel:
     A user or an item that is not in the ratings has no prediction: its rows are left out. The
     labels of the ids are held on the driver.
     """
-    als = new_als(ratings, settings, is_implicit=False)
+    penalty = settings.regularization or _REGULARIZATION
+    als = new_als(ratings, settings, regularization=penalty, is_implicit=False)
     indexers = [
         StringIndexer(inputCol=column, outputCol=index, handleInvalid="skip")
         for column, index in ((C.USER_ID, C.USER_INDEX), (C.ITEM_ID, C.ITEM_INDEX))
