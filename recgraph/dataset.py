@@ -219,13 +219,6 @@ def last_ratings(rows: Rows, shape: tuple[int, int]) -> Matrix:
     return sparse.csr_matrix((rows.ratings[last], rows.items[last], indptr), shape=shape)
 
 
-def popularity(rows: Rows, shape: tuple[int, int]) -> Floats:
-    """Users who have each item, float32 ``(n_items,)``."""
-    counts = np.bincount(rating_matrix(rows, shape).indices, minlength=shape[1])
-    found: Floats = counts.astype(np.float32)
-    return found
-
-
 def days_spanned(rows: Rows) -> float:
     """From the first row to the last, in days; 0 without times."""
     if rows.times is None or not len(rows.times):

@@ -22,7 +22,8 @@ _K = 10
 
 def are_sales(rows: Rows, shape: tuple[int, int]) -> bool:
     """Whether rows are sales as they went on: they have times, and the same is bought again."""
-    return dataset.days_spanned(rows) > 0 and _is_bought_again(rows, shape)
+    is_dated = dataset.days_spanned(rows) > 0
+    return is_dated and _is_bought_again(rows, rating_matrix(rows, shape).nnz)
 
 
 def default_choice(
@@ -42,8 +43,8 @@ def default_choice(
         favourites change and for those where they stay; the better one by the end of the rows is
         taken, which costs a fit of each.
     """
-    again = not exclude_seen and _is_bought_again(rows, shape)
     n_pairs, span = rating_matrix(rows, shape).nnz, dataset.days_spanned(rows)
+    again = not exclude_seen and _is_bought_again(rows, n_pairs)
     stays = _by_density(n_pairs, shape, repeat_weight=6.0 if again else 0.0)
     if not (by_time and span):
         return stays
@@ -55,8 +56,8 @@ def default_choice(
     return max(changes, stays, key=lambda choice: float(bench.measure(choice).mean()))
 
 
-def _is_bought_again(rows: Rows, shape: tuple[int, int]) -> bool:
-    return bool(len(rows.users) >= _AGAIN * max(1, rating_matrix(rows, shape).nnz))
+def _is_bought_again(rows: Rows, n_pairs: int) -> bool:
+    return len(rows.users) >= _AGAIN * max(1, n_pairs)
 
 
 def _for_what_comes(span: float, *, repeat_weight: float) -> Choice:

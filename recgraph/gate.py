@@ -102,12 +102,15 @@ def reason_of(check: Check, margin: float) -> str:
 
 def _better_alone(new: Metrics, rules: Rules) -> list[str]:
     """A note where a part of the blend alone foretells better than the blend, by the margin."""
-    figures, model = _figures(new, rules), _judged(new, rules)
-    parts = [part for part in model.split("+") if part in figures and part != model]
-    best = max(parts, key=lambda part: figures[part].value, default=None)
-    if best is None or figures[best].value <= figures[model].value * (1 + rules.margin):
+    model = _judged(new, rules)
+    values_of = {name: figure.value for name, figure in _figures(new, rules).items()}
+    parts = {part: values_of.get(part, math.nan) for part in model.split("+") if part != model}
+    limit = values_of[model] * (1 + rules.margin)
+    better = {part: value for part, value in parts.items() if value > limit}
+    if not better:
         return []
-    values = f"{figures[best].value:.3g}, {model} {figures[model].value:.3g}"
+    best = max(better, key=better.__getitem__)
+    values = f"{better[best]:.3g}, {model} {values_of[model]:.3g}"
     return [f"{best} alone has a {rules.task} nDCG@{rules.k} of {values}: try `recgraph tune`"]
 
 

@@ -63,7 +63,7 @@ def evaluate_implicit(
     """
     found = [_all_lists(data, fold, choice, k=k, exclude_seen=exclude_seen) for fold in folds]
     test = _joined([fold.test for fold in folds])
-    popularity = np.mean([dataset.popularity(fold.train, data.shape) for fold in folds], axis=0)
+    popularity = np.mean([_popularity(fold.train, data.shape) for fold in folds], axis=0)
     ranking, top = {}, None
     for same in zip(*found, strict=True):
         top = TopK(*map(np.concatenate, zip(*(lists.top for lists in same), strict=True)))
@@ -132,12 +132,11 @@ def _all_lists(
     seen = dataset.rating_matrix(train if history is None else history, data.shape)
     users = fold.test.users[fold.test.users >= 0]
     left_out = seen if exclude_seen else None
-    popular = dataset.popularity(train, data.shape)
+    popular = _popularity(train, data.shape)
     found = {"popular": _popular_lists(popular, users, left_out, k)}
     if train.times is not None:
         recent = train.where(dataset.ages_in_days(train.times) < _RECENT_DAYS)
-        lately = dataset.popularity(recent, data.shape)
-        found["recent"] = _popular_lists(lately, users, left_out, k)
+        found["recent"] = _popular_lists(_popularity(recent, data.shape), users, left_out, k)
     if not exclude_seen:
         found["repeats"] = repeats_first(seen[users], popular).top_k(k)
     learned = dataset.rating_matrix(train, data.shape)
@@ -171,6 +170,13 @@ def _weights(choice: Choice) -> dict[str, Coefficients]:
     name = blend.source_of(weights)
     alone.pop(name, None)  # the blend comes last, also where it is one part
     return {**alone, name: weights}
+
+
+def _popularity(rows: dataset.Rows, shape: tuple[int, int]) -> Floats:
+    """Users who have each item, float32 ``(n_items,)``."""
+    matrix = dataset.rating_matrix(rows, shape)
+    counts: Floats = np.bincount(matrix.indices, minlength=shape[1]).astype(np.float32)
+    return counts
 
 
 def _popular_lists(popularity: Floats, users: Ints, seen: Matrix | None, k: int) -> TopK:

@@ -241,7 +241,9 @@ class _Search:
 
         rows, shape = self._known.rows, self._known.shape
         with self._stages("defaults", "choosing the defaults"):
-            lists = defaults.default_choice(rows, shape, by_time=self._by_time, seed=self._seed)
+            lists = defaults.default_choice(
+                rows.counted(), shape, by_time=self._by_time, seed=self._seed
+            )
         start = explicit.default_choice(rows, n_factors=32, seed=self._seed)
         if not self._minutes:
             return start, lists
