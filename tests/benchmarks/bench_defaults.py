@@ -22,10 +22,11 @@ from recgraph.config import load_settings
 from recgraph.dataset import Dataset, Rows, parted
 from recgraph.defaults import default_choice
 from recgraph.jobs.tuning import choice_from_settings
+from recgraph.model import Ints
 from recgraph.recommender import Choice
 from recgraph.tuning import TRANSFORMS
 from recgraph.validation import Validation, validation
-from tests.benchmarks.bench_ranking import DAY, TEST_DAYS, purchases
+from tests.benchmarks.bench_ranking import DAY, TEST_DAYS, answerable, purchases
 from tests.benchmarks.sales import make_sales
 
 K = 10
@@ -53,32 +54,33 @@ def main(paths: list[Path]) -> None:
 def _sets(paths: list[Path]) -> Iterator[tuple[str, Dataset]]:
     for path in paths:
         data = dataset.read_dataset(path)
-        assert data.rows.times is not None, f"{path} has no column timestamp"
-        is_kept = data.rows.times <= data.rows.times.max() - TEST_DAYS * DAY
-        yield path.name, data._replace(rows=data.rows.where(is_kept).counted())
-    yield "Complete Journey", purchases(TEST_DAYS)
+        yield path.name, data._replace(rows=data.rows.counted())
+    yield "Complete Journey", purchases(0)
     yield "made", _made()
 
 
 def _made() -> Dataset:
     sales = make_sales(*MADE)
-    (users, rows), (items, columns) = (
-        np.unique(each, return_inverse=True) for each in (sales.users, sales.items)
-    )
     times = sales.times.astype("datetime64[s]").astype(np.int64)
-    ones = np.ones(len(times), np.float32)
-    made = Rows(rows.astype(np.int32), columns.astype(np.int32), ones, times)
-    return Dataset(made, users.astype(object), items.astype(object), 0)
+    sides = (each.astype(np.int32) for each in (sales.users, sales.items))
+    ids = (np.arange(n).astype(object) for n in MADE[:2])
+    return Dataset(Rows(*sides, np.ones(len(times), np.float32), times), *ids, 0)
 
 
 def _held_out(data: Dataset) -> Validation:
-    assert data.rows.times is not None  # all sets have them
-    train, test = parted(data, data.rows.times >= data.rows.times.max() - TEST_DAYS * DAY)
-    users = test.users[test.rows]
-    known = (users >= 0) & (test.items >= 0)
-    asked = Rows(users[known], test.items[known], np.ones(known.sum(), np.float32), None)
+    """The 28 days before the last 28."""
+    assert data.rows.times is not None, "there is no column timestamp"
+    data = data._replace(rows=data.rows.where(data.rows.times <= _last_days(data.rows.times)))
+    train, test = parted(data, data.rows.times >= _last_days(data.rows.times))
+    test = answerable(train, test, only_new=True)
+    ones = np.ones(len(test.items), np.float32)
+    asked = Rows(test.users[test.rows], test.items, ones, None)
     relevant = dataset.rating_matrix(asked, train.shape)
     return validation(train.rows, relevant, exclude_seen=True, seed=1)
+
+
+def _last_days(times: Ints) -> int:
+    return int(times.max()) - TEST_DAYS * DAY
 
 
 def _figures(bench: Bench, choice: Choice) -> str:
